@@ -1,0 +1,35 @@
+"""Packaging for kotrans. All metadata lives in `settings.ini`; edit there, not here."""
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import setup, find_packages
+
+root = Path(__file__).parent
+ini = ConfigParser(delimiters=['='])
+ini.read(root/'settings.ini', encoding='utf-8')
+cfg = ini['DEFAULT']
+
+lib,lib_path = cfg['lib_name'],cfg['lib_path']
+licenses = dict(apache2='Apache-2.0', mit='MIT', bsd3='BSD-3-Clause')
+statuses = dict(enumerate('Planning,Pre-Alpha,Alpha,Beta,Production/Stable,Mature,Inactive'.split(','), 1))
+status = int(cfg['status'])
+
+setup(
+    name=lib, version=cfg['version'], description=cfg['description'],
+    author=cfg['author'], author_email=cfg['author_email'],
+    url=cfg['git_url'], keywords=cfg['keywords'].split(),
+    license=licenses[cfg['license']],
+    project_urls={'Documentation': cfg['doc_host'] + cfg['doc_baseurl']},
+    long_description=(root/'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    classifiers=[f'Development Status :: {status} - {statuses[status]}',
+                 f"Intended Audience :: {cfg['audience']}",
+                 f"Natural Language :: {cfg['language']}",
+                 'Programming Language :: Python :: 3'],
+    python_requires='>=' + cfg['min_python'],
+    packages=find_packages(include=[lib_path, lib_path + '.*']),
+    package_data={lib: ['data/*']},
+    install_requires=cfg['requirements'].split(),
+    extras_require={'dev': cfg['dev_requirements'].split()},
+    entry_points={'console_scripts': cfg.get('console_scripts', '').split(),
+                  'nbdev': [f'{lib_path}={lib_path}._modidx:d']},
+)
