@@ -56,7 +56,7 @@ class ConfigFields:
         "All fields as a plain `dict`"
         return asdict(self)
 
-# %% ../nbs/00_config.ipynb #60526010
+# %% ../nbs/00_config.ipynb #97a1c641
 class BaseConfig(ConfigFields):
     "Data, vocabularies, batches and training: what all models share"
     data_dir:str='data/processed' # Folder of train, validation and test files, .ko and .en
@@ -86,13 +86,14 @@ class BaseConfig(ConfigFields):
     warmup_steps:int=4000 # Steps until the learning rate peaks
     lr_factor:float=1.0 # Multiplies the whole learning-rate curve
     save_every:int=5 # Epochs between kept checkpoints; 0 keeps only the best
+    keep_checkpoints:int=5 # How many of those stay on the disk; 0 keeps all
     eval_every:int=1 # Epochs between validations
     seed:int=42 # Seed of initial weights, order of sentences and dropout
     device:str='auto' # cpu, cuda, mps, or auto for the fastest there is
 
     def validate(self):
         _positive(self, 'max_chars max_len batch_size num_epochs accumulation_steps warmup_steps eval_every')
-        _at_least_zero(self, 'min_chars batch_tokens grad_clip save_every validation_size test_size')
+        _at_least_zero(self, 'min_chars batch_tokens grad_clip save_every keep_checkpoints validation_size test_size')
         _share(self, 'label_smoothing adam_beta1 adam_beta2')
         if self.tokenizer_type not in ('unigram', 'bpe'): raise InputError(f"config field tokenizer_type: 'unigram' or 'bpe', not {self.tokenizer_type!r}")
         for name in ('src_vocab_size', 'tgt_vocab_size'):
