@@ -241,11 +241,11 @@ def _add_harmony(stem, rest, irregular):
     if noun := _open_noun(stem): return fuse(noun + ('예' if polite else '여'), rest)
     return fuse(stem + ('에' if polite else '어'), rest)
 
-# %% ../nbs/00a_hangul.ipynb #8f1dbb41
+# %% ../nbs/00a_hangul.ipynb #3b6a9ad2
 def _add_suffix(stem, suffix, irregular):
     "Add one parsed `suffix` to `stem`"
     if suffix.harmony: return _add_harmony(stem, suffix.closed, irregular)
-    if irregular == '이다' and suffix.opened[0] in '시세십': stem = _open_noun(stem) or stem; return stem + suffix.opened
+    if irregular == '이다' and suffix.opened[0] in '시세십': return (_open_noun(stem) or stem) + suffix.opened
     return add_ending(stem, suffix.closed, suffix.opened, irregular)
 
 # %% ../nbs/00a_hangul.ipynb #fde0b42c
