@@ -50,7 +50,7 @@ class LossSums(NamedTuple):
     nll:Tensor        # Unsmoothed negative log-likelihood in nats, a scalar without one, for perplexity
     num_tokens:Tensor # Number of real target tokens, an integer scalar
 
-# %% ../nbs/09_label_smoothing.ipynb #d8fc6b66
+# %% ../nbs/09_label_smoothing.ipynb #63d848d9
 class LabelSmoothingLoss(nn.Module):
     "The KL divergence from the smoothed target distribution to the model's, summed over real tokens"
     def __init__(self,
@@ -67,6 +67,7 @@ class LabelSmoothingLoss(nn.Module):
         logits:Tensor, # `[..., vocab]`
         target:Tensor, # Gold ids `[...]`
     )->LossSums: # Sums over the tokens that are not padding
+        "Sum the losses of `logits` against `target`"
         vocab,eps = logits.size(-1), self.smoothing
         if vocab<3: raise ValueError(f'label smoothing needs padding, a gold token and another, not a vocabulary of {vocab}')
         gold,other,target = 1-eps, eps/(vocab-2), target.reshape(-1)

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .config import PAD
 from .attention import KeyValues,MultiHeadAttention
 
-# %% ../nbs/07_layers.ipynb #f088575c
+# %% ../nbs/07_layers.ipynb #20855594
 class TokenEmbedding(nn.Module):
     "A vector for each entry of a vocabulary, scaled to the size of the position signal"
     def __init__(self,
@@ -27,7 +27,11 @@ class TokenEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-.5)
         with torch.no_grad(): self.weight[pad] = 0.
 
-    def forward(self, ids): return F.embedding(ids, self.weight) * math.sqrt(self.weight.size(1))
+    def forward(self,
+        ids:Tensor, # `[batch, len]`
+    )->Tensor: # `[batch, len, d_model]`
+        "Look up `ids`"
+        return F.embedding(ids, self.weight) * math.sqrt(self.weight.size(1))
 
 # %% ../nbs/07_layers.ipynb #c7ecf812
 def sinusoids(
@@ -40,7 +44,7 @@ def sinusoids(
     freq = 10000. ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)     # [d_model/2]
     return torch.stack([(pos*freq).sin(), (pos*freq).cos()], -1).flatten(1).float()    # sin, cos, sin, cos, ...
 
-# %% ../nbs/07_layers.ipynb #77143659
+# %% ../nbs/07_layers.ipynb #60c6f215
 class PositionalEncoding(nn.Module):
     "Add to each position of a sentence the signal that says where it is"
     def __init__(self,
@@ -50,7 +54,11 @@ class PositionalEncoding(nn.Module):
         super().__init__()
         self.register_buffer('table', sinusoids(max_len, d_model), persistent=False)
 
-    def forward(self, x, start=0):
+    def forward(self,
+        x:Tensor, # `[batch, len, d_model]`
+        start:int=0, # Position of the first vector in its sentence
+    )->Tensor: # `[batch, len, d_model]`
+        "Add the position signal to `x`"
         n = start + x.size(1)
         if n>len(self.table): self.table = sinusoids(2*n, self.table.size(1)).to(self.table)
         return x + self.table[start:n]
@@ -66,7 +74,7 @@ def keep_mask(
     draws = words.view(torch.int16)[:n].view(x.shape)                    # each -32,768 ... 32,767
     return (draws >= drop-2**15).to(x.dtype).mul_(2**16/(2**16-drop))
 
-# %% ../nbs/07_layers.ipynb #68241c5b
+# %% ../nbs/07_layers.ipynb #328adf7b
 class Dropout(nn.Module):
     "Set a share `p` of the values to zero in training, and scale up the rest"
     def __init__(self,
@@ -78,12 +86,15 @@ class Dropout(nn.Module):
 
     def extra_repr(self): return f'p={self.p}'
 
-    def forward(self, x):
+    def forward(self,
+        x:Tensor, # Of any shape
+    )->Tensor: # Like `x`
+        "Drop values of `x` in training"
         if not self.training or self.p==0: return x
         if x.device.type!='cpu': return F.dropout(x, self.p)
         return x * keep_mask(x, self.p)
 
-# %% ../nbs/07_layers.ipynb #a183394b
+# %% ../nbs/07_layers.ipynb #9b82d80f
 class FeedForward(nn.Module):
     "Two linear maps with a ReLU between, the same at every position"
     def __init__(self,
@@ -93,9 +104,13 @@ class FeedForward(nn.Module):
         super().__init__()
         self.linear1,self.linear2 = nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)
 
-    def forward(self, x): return self.linear2(F.relu(self.linear1(x)))
+    def forward(self,
+        x:Tensor, # `[batch, len, d_model]`
+    )->Tensor: # `[batch, len, d_model]`
+        "Think about each position alone"
+        return self.linear2(F.relu(self.linear1(x)))
 
-# %% ../nbs/07_layers.ipynb #bda92cab
+# %% ../nbs/07_layers.ipynb #92c8ef5c
 class Residual(nn.Module):
     "Add what a sublayer says to what came in, and normalise"
     def __init__(self,
@@ -106,11 +121,15 @@ class Residual(nn.Module):
         super().__init__()
         self.norm,self.dropout,self.norm_first = nn.LayerNorm(d_model), Dropout(dropout), norm_first
 
-    def forward(self, x, sublayer):
+    def forward(self,
+        x:Tensor, # `[batch, len, d_model]`
+        sublayer, # Function of such a tensor, with a result of the same shape
+    )->Tensor: # `[batch, len, d_model]`
+        "Add to `x` what `sublayer` makes of it"
         if self.norm_first: return x + self.dropout(sublayer(self.norm(x)))
         return self.norm(x + self.dropout(sublayer(x)))
 
-# %% ../nbs/07_layers.ipynb #52a944fa
+# %% ../nbs/07_layers.ipynb #2b41c354
 class EncoderLayer(nn.Module):
     "Self-attention over the source, then the feed-forward network"
     def __init__(self,
@@ -124,11 +143,15 @@ class EncoderLayer(nn.Module):
         self.self_attn,self.ffn = MultiHeadAttention(d_model, num_heads), FeedForward(d_model, d_ff)
         self.self_attn_res,self.ffn_res = (Residual(d_model, dropout, norm_first) for _ in range(2))
 
-    def forward(self, x, mask=None):
+    def forward(self,
+        x:Tensor, # `[batch, src_len, d_model]`
+        mask:Tensor=None, # bool `[batch, 1, 1, src_len]`
+    )->Tensor: # `[batch, src_len, d_model]`
+        "Look around in the source, then think"
         x = self.self_attn_res(x, lambda y: self.self_attn(y, mask=mask))
         return self.ffn_res(x, self.ffn)
 
-# %% ../nbs/07_layers.ipynb #c9d96c47
+# %% ../nbs/07_layers.ipynb #56ec620e
 class DecoderLayer(nn.Module):
     "Self-attention over the translation so far, attention to the source, then the feed-forward network"
     def __init__(self,
@@ -143,7 +166,13 @@ class DecoderLayer(nn.Module):
         self.ffn = FeedForward(d_model, d_ff)
         self.self_attn_res,self.cross_attn_res,self.ffn_res = (Residual(d_model, dropout, norm_first) for _ in range(3))
 
-    def forward(self, x, memory, src_mask=None, tgt_mask=None):
+    def forward(self,
+        x:Tensor, # `[batch, tgt_len, d_model]`
+        memory:Tensor, # What the encoder made of the source `[batch, src_len, d_model]`
+        src_mask:Tensor=None, # bool `[batch, 1, 1, src_len]`
+        tgt_mask:Tensor=None, # bool `[batch, 1, tgt_len, tgt_len]`
+    )->Tensor: # `[batch, tgt_len, d_model]`
+        "Look back, look at the source, then think"
         x = self.self_attn_res(x, lambda y: self.self_attn(y, mask=tgt_mask))
         x = self.cross_attn_res(x, lambda y: self.cross_attn(y, memory, mask=src_mask))
         return self.ffn_res(x, self.ffn)
