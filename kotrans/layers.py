@@ -63,13 +63,13 @@ class PositionalEncoding(nn.Module):
         if n>len(self.table): self.table = sinusoids(2*n, self.table.size(1)).to(self.table)
         return x + self.table[start:n]
 
-# %% ../nbs/07_layers.ipynb #44fbe401
+# %% ../nbs/07_layers.ipynb #70cdb65b
 def keep_mask(
     x:Tensor, # Tensor whose shape and type the mask takes, on the CPU
     p:float, # Share of zeros
 )->Tensor: # Like `x`: 0 with probability `p`, else `1/(1-p)`
     "Draw a dropout mask from raw random bits, sixteen a value"
-    n,drop = x.numel(), round(p*2**16)                                   # drop of 65,536 outcomes are zeros
+    n,drop = x.numel(), min(round(p*2**16), 2**16-1)                     # drop of 65,536 outcomes are zeros
     words = torch.empty(-(-n//4), dtype=torch.int64).random_(-2**63, None)
     draws = words.view(torch.int16)[:n].view(x.shape)                    # each -32,768 ... 32,767
     return (draws >= drop-2**15).to(x.dtype).mul_(2**16/(2**16-drop))
