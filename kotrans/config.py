@@ -56,7 +56,7 @@ class ConfigFields:
         "All fields as a plain `dict`"
         return asdict(self)
 
-# %% ../nbs/00_config.ipynb #97a1c641
+# %% ../nbs/00_config.ipynb #a8852bbd
 class BaseConfig(ConfigFields):
     "Data, vocabularies, batches and training: what all models share"
     data_dir:str='data/processed' # Folder of train, validation and test files, .ko and .en
@@ -92,12 +92,10 @@ class BaseConfig(ConfigFields):
     device:str='auto' # cpu, cuda, mps, or auto for the fastest there is
 
     def validate(self):
-        _positive(self, 'max_chars max_len batch_size num_epochs accumulation_steps warmup_steps eval_every')
+        _positive(self, 'src_vocab_size tgt_vocab_size max_chars max_len batch_size num_epochs accumulation_steps warmup_steps eval_every')
         _at_least_zero(self, 'min_chars batch_tokens grad_clip save_every keep_checkpoints validation_size test_size')
         _share(self, 'label_smoothing adam_beta1 adam_beta2')
         if self.tokenizer_type not in ('unigram', 'bpe'): raise InputError(f"config field tokenizer_type: 'unigram' or 'bpe', not {self.tokenizer_type!r}")
-        for name in ('src_vocab_size', 'tgt_vocab_size'):
-            if getattr(self, name)<300: raise InputError(f'config field {name}: at least 300 (4 special tokens, 256 bytes and some letters), not {getattr(self, name)}')
 
 # %% ../nbs/00_config.ipynb #418a6c62
 def _need(config, names, good, what):
