@@ -56,7 +56,7 @@ class ConfigFields:
         "All fields as a plain `dict`"
         return asdict(self)
 
-# %% ../nbs/00_config.ipynb #a8852bbd
+# %% ../nbs/00_config.ipynb #c3ee3aa0
 class BaseConfig(ConfigFields):
     "Data, vocabularies, batches and training: what all models share"
     data_dir:str='data/processed' # Folder of train, validation and test files, .ko and .en
@@ -77,6 +77,7 @@ class BaseConfig(ConfigFields):
     batch_size:int=64 # Sentences in a batch
     batch_tokens:int=0 # Tokens in a batch, padding included; 0 counts sentences instead
     num_epochs:int=100 # Passes over the corpus
+    max_minutes:float=0.0 # Begin no epoch that would end after so many minutes of training; 0 sets no limit
     accumulation_steps:int=1 # Batches whose gradients are added up before a step
     label_smoothing:float=0.1 # Probability given to wrong tokens (paper, section 5.4)
     grad_clip:float=1.0 # Largest norm of the gradient; 0 does not clip
@@ -93,7 +94,7 @@ class BaseConfig(ConfigFields):
 
     def validate(self):
         _positive(self, 'src_vocab_size tgt_vocab_size max_chars max_len batch_size num_epochs accumulation_steps warmup_steps eval_every')
-        _at_least_zero(self, 'min_chars batch_tokens grad_clip save_every keep_checkpoints validation_size test_size')
+        _at_least_zero(self, 'min_chars batch_tokens grad_clip max_minutes save_every keep_checkpoints validation_size test_size')
         _share(self, 'label_smoothing adam_beta1 adam_beta2')
         if self.tokenizer_type not in ('unigram', 'bpe'): raise InputError(f"config field tokenizer_type: 'unigram' or 'bpe', not {self.tokenizer_type!r}")
 
@@ -125,10 +126,10 @@ class TransformerConfig(BaseConfig):
         if self.d_model%self.num_heads: raise InputError(f'config field num_heads: {self.num_heads} heads do not divide d_model={self.d_model}')
         if self.d_model%2: raise InputError(f'config field d_model: must be even (sines and cosines come in pairs), not {self.d_model}')
 
-# %% ../nbs/00_config.ipynb #c17c5803
+# %% ../nbs/00_config.ipynb #4a44e40a
 PRESETS = dict(
     tiny=dict(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=2000, tgt_vocab_size=2000,
-              batch_tokens=2048, num_epochs=16, warmup_steps=1000, lr_factor=1.0),
+              batch_tokens=1024, num_epochs=10, max_minutes=7.5, warmup_steps=800),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000, tgt_vocab_size=8000,
                batch_tokens=4096, num_epochs=30),
     base=dict())

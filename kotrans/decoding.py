@@ -77,7 +77,7 @@ def length_penalty_factor(
     "GNMT's length penalty (Wu et al. 2016, eq. 14)"
     return ((5+n)/6)**alpha
 
-# %% ../nbs/13_decoding.ipynb #37953794
+# %% ../nbs/13_decoding.ipynb #a309d300
 def beam_search(
     model, # With `encode` and `step`
     src, # Token numbers `[batch, src_len]`, padded
@@ -92,15 +92,15 @@ def beam_search(
     if not 1<=n_best<=beam_size: raise InputError(f'{n_best} best translations: must be between 1 and the beam size, {beam_size}')
     b,k = len(src),beam_size
     mask = padding_mask(src)
-    rows = torch.arange(b, device=src.device).repeat_interleave(k)    # the sentence of each row
-    memory,mask = model.encode(src, mask)[rows],mask[rows]            # [batch*beam, src_len, d_model]
+    memory = model.encode(src, mask)                                  # [batch, src_len, d_model]
+    logits,cache = model.step(torch.full_like(src[:, 0], BOS), memory, mask)
+    rows = torch.arange(b, device=src.device).repeat_interleave(k)    # from here on one row for each hypothesis
+    memory,mask,logits,cache = memory[rows],mask[rows],logits[rows],cache.select(rows)
     limits = length_limits(src, max_len).tolist()
-    token,cache = torch.full_like(rows, BOS),None                     # [batch*beam]
     alive = torch.full((b, k), -math.inf, dtype=torch.float64)        # log-probabilities so far
     alive[:, 0] = 0.
     beams,finished,done = [[[] for _ in range(k)] for _ in range(b)],[[] for _ in range(b)],[False]*b
     for t in range(1, max(limits)+2):
-        logits,cache = model.step(token, memory, mask, cache)         # [batch*beam, vocab]
         log_p = next_log_probs(logits).view(b, k, -1).cpu() + alive[..., None]
         v = log_p.shape[-1]
         best,index = log_p.view(b, -1).topk(min(2*k, k*v))            # [batch, 2*beam]
@@ -117,7 +117,8 @@ def beam_search(
                 hope = alive[i].max().item()/length_penalty_factor(limits[i]+1, length_penalty)
                 done[i] = len(finished[i])>=n_best and finished[i][n_best-1].score>=hope
         if all(done): break
-        token,cache = tokens.view(-1).to(src.device),cache.select(parents.view(-1).to(src.device))
+        tokens,parents = tokens.view(-1).to(src.device),parents.view(-1).to(src.device)
+        logits,cache = model.step(tokens, memory, mask, cache.select(parents))   # [batch*beam, vocab]
     return [sorted(f, key=lambda h: (not h.finished, -h.score))[:n_best] for f in finished]
 
 def _unfinished(beams, log_probs, alpha):
