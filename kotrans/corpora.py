@@ -93,10 +93,10 @@ def stable_share(
     "A number that looks random and depends on `text` alone"
     return (int.from_bytes(hashlib.sha256(text.encode('utf-8')).digest()[:8], 'big') >> 11) / 2**53
 
-# %% ../nbs/01_corpora.ipynb #4ff8fa27
+# %% ../nbs/01_corpora.ipynb #341e4908
 def held_out(
     examples, # `Example`s, enough of them to show every combination
-    share:float=.03, # Share of verb–object combinations for each of test and validation
+    share:float=.035, # Share of verb–object combinations for each of test and validation
     forms:int=3, # Number of pattern–tense combinations for each
 )->dict[str, str]: # Combination → `test` or `validation`
     "Choose the combinations that training never sees"
