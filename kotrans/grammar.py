@@ -15,16 +15,17 @@ __all__ = ['nouns', 'people', 'places', 'verbs', 'adjectives', 'times', 'levels'
            'no_obligation', 'ask_obligation', 'may', 'permission', 'ask_permission', 'progress', 'ask_progress', 'have',
            'experience', 'no_experience', 'ask_experience', 'know_how', 'intention', 'decision', 'beginning', 'liking',
            'request', 'prohibition', 'favour', 'lets', 'shall_we', 'suggestion', 'topic', 'describe', 'compare', 'most',
-           'comparison', 'highest', 'is_korean', 'identity', 'this_is', 'being', 'naming', 'spot', 'exists', 'located',
-           'existence', 'location', 'possess', 'possession', 'counted', 'count_object', 'counting', 'how_many',
-           'by_means', 'means', 'from_to', 'relative', 'relative_naming', 'relative_property', 'relative_object',
-           'doer', 'relative_doer', 'in_turn', 'after', 'before', 'meanwhile', 'contrast', 'but', 'two_sides',
-           'two_sided', 'Cause', 'cause_korean', 'cause_english', 'effect', 'so', 'whenever', 'conditional', 'purpose',
-           'errand', 'raining', 'weather', 'the_weather', 'draw_example', 'generate']
+           'comparison', 'highest', 'is_korean', 'identity', 'this_is', 'being', 'naming', 'owned', 'hobby', 'birthday',
+           'belonging', 'spot', 'exists', 'located', 'existence', 'location', 'distance', 'far_and_near', 'possess',
+           'possession', 'counted', 'count_object', 'counting', 'how_many', 'by_means', 'means', 'from_to', 'relative',
+           'relative_naming', 'relative_property', 'of_described', 'relative_object', 'doer', 'relative_doer',
+           'in_turn', 'after', 'before', 'meanwhile', 'contrast', 'but', 'two_sides', 'two_sided', 'Cause',
+           'cause_korean', 'cause_english', 'effect', 'so', 'whenever', 'conditional', 'purpose', 'errand', 'raining',
+           'weather', 'the_weather', 'draw_example', 'generate']
 
-# %% ../nbs/00b_grammar.ipynb #ecd823c9
+# %% ../nbs/00b_grammar.ipynb #e915af0e
 import random, re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -147,12 +148,13 @@ def members(
         found.update(dict.fromkeys(hits))
     return tuple(found)
 
-# %% ../nbs/00b_grammar.ipynb #e1c1d2d0
+# %% ../nbs/00b_grammar.ipynb #2d53d62e
 def plural(
     word:str, # An English noun, or a phrase that ends in one
 )->str: # Its plural
     "Make a regular English plural"
-    if re.search('(s|x|z|ch|sh|[^aeiou]o)$', word) and not word.endswith(('photo', 'piano', 'kimono')): return word + 'es'
+    if re.search('(s|x|z|ch|sh|[^aeiou]o)$', word) and not word.endswith(('photo', 'piano',
+            'kimono')): return word + 'es'
     return word[:-1] + 'ies' if re.search('[^aeiou]y$', word) else word + 's'
 
 def a_an(
@@ -278,7 +280,7 @@ def finite(
     if negative: aux = _not.get(aux, aux + "n't")
     return _join(*([aux, subject] if question else [subject, aux]), adverb, main)
 
-# %% ../nbs/00b_grammar.ipynb #bca49d99
+# %% ../nbs/00b_grammar.ipynb #d3cb48a5
 _possessive = dict(I='my', you='your', we='our', they='their', he='his', she='her', it='its')
 
 def noun_phrase(
@@ -292,6 +294,7 @@ def noun_phrase(
     many = article == 'generic' or (article == 'a' and habit)
     word = (noun.plural or plural(noun.en)) if many and noun.count == 'count' else noun.en
     words = _join(adjective, word)
+    if noun.en.startswith('the '): return noun.en
     if noun.count == 'unique' and article in ('a', 'one', 'generic'): return 'the ' + words
     if article == 'poss':
         if owner in ('we', 'they') and noun.count == 'count': words = _join(adjective, noun.plural or plural(noun.en))
@@ -401,7 +404,7 @@ def adnominal(
     "Put an adjective in the form in which it stands before a noun"
     return inflect_korean(adjective, '는' if 'exist' in adjective.flags else '(으)ㄴ')
 
-# %% ../nbs/00b_grammar.ipynb #b1576214
+# %% ../nbs/00b_grammar.ipynb #c81f62d4
 def arguments(
     clause:Clause, # The plan
     skip:str='', # What to leave out: `subject`, `object`, `time`, `place`, `recipient`, `partner`
@@ -414,7 +417,8 @@ def arguments(
     if c.place: parts['place'] = attach(c.place.ko, '에서')
     if c.partner: parts['partner'] = _mark(c.partner, '과/와', c.level) + ' 함께'
     if c.recipient: parts['recipient'] = _mark(c.recipient, '에게', c.level)
-    if c.object: parts['object'] = _join(c.modifier and adnominal(c.modifier), _mark(c.object, c.verb.particle, c.level))
+    if c.object: parts['object'] = _join(c.modifier and adnominal(c.modifier),
+                                         _mark(c.object, c.verb.particle, c.level))
     parts = {k: v for k,v in (parts | words).items() if k not in skip.split()}
     order = ['subject', 'time', 'place', 'partner', 'recipient', 'means', 'object']
     if c.early: order[:2] = order[1::-1]
@@ -447,12 +451,12 @@ def korean(
         noun, word = attach(word.ko[:-2], '을/를'), replace(word, ko='하다', honorific='')
     return _join(*arguments(c, skip, **words), noun, before, inflect_korean(word, *suffixes, *stop, honour=honour))
 
-# %% ../nbs/00b_grammar.ipynb #db3df819
+# %% ../nbs/00b_grammar.ipynb #afb5d9f4
 def is_habit(
     clause:Clause, # The plan
 )->bool: # Said of what happens again and again
     "Tell whether a present is a habit, not a state or the moment"
-    return clause.tense == 'present' and not is_now(clause) and 'become' not in clause.verb.flags
+    return clause.tense == 'present' and not is_now(clause) and not {'become', 'stative'} & set(clause.verb.flags)
 
 def is_now(
     clause:Clause, # The plan
@@ -562,7 +566,7 @@ class Example:
         pairs = [(self.verb, self.object), *self.more]
         return tuple(f'{v}+{o}' for v,o in pairs if v and o) + (f'{self.pattern}+{self.tense}',)
 
-# %% ../nbs/00b_grammar.ipynb #757a721f
+# %% ../nbs/00b_grammar.ipynb #c7be278d
 def fits(
     verb:Verb, # A verb
     tense:str, # `past`, `present` or `future`
@@ -570,8 +574,10 @@ def fits(
     "Tell whether one would say `verb` in `tense`"
     flags = verb.flags
     if tense == 'past': return True
-    if tense == 'present': return bool({'daily', 'stative', 'habit'} & set(flags)) or ('thing' in flags and 'once' not in flags)
+    if tense == 'present': return bool({'daily', 'stative', 'habit'} & set(flags)) or ('thing' in flags
+            and 'once' not in flags)
     if 'stative' in flags: return verb.ko in ('살다', '필요하다')
+    if 'unkind' in flags: return False
     return 'involuntary' not in flags or 'motion' in flags or ('thing' in flags and 'once' not in flags)
 
 def volitional(
@@ -586,12 +592,12 @@ def lasting(
     "Tell whether `verb` has a progressive"
     return not {'stative', 'point', 'habit', 'become'} & set(verb.flags)
 
-# %% ../nbs/00b_grammar.ipynb #e6c59118
+# %% ../nbs/00b_grammar.ipynb #3910437d
 @lru_cache(None)
 def _verbs(needs, tense):
     "Verbs that satisfy `needs` in `tense`, and their cumulative weights: many objects, more sentences"
     found = [v for v in verbs if (tense is None or fits(v, tense)) and (needs is None or needs(v))]
-    return found, [4 + min(len(members(*v.object)), 16) if v.object else 6 for v in found]
+    return found, [4 + min(len(members(*v.object)), 16) if v.object else 10 if 'thing' in v.flags else 7 for v in found]
 
 @lru_cache(None)
 def _times(fit, verb, thing):
@@ -605,6 +611,9 @@ def _times(fit, verb, thing):
     if meal: found = [t for t in found if not t.part]
     elif part: found = [t for t in found if t.part in ('', part)]
     if v.ko == '살다': return [t for t in found if t.en in _far]
+    if 'far' in v.flags and v.ko not in ('공부하다', '일하다', '만나다', '가르치다'): found = [t for t in found if not t.part]
+    if v.ko == '뜨다': return []
+    if v.ko in ('날다', '헤엄치다', '짖다', '피다', '자라다'): found = [t for t in found if t.ko in ('어제', '오늘 아침에', '지금', '내일')]
     return [t for t in found if 'far' in v.flags or t.en not in _far]
 
 _far = ('last year', 'last month', 'next year', 'next month')
@@ -654,7 +663,7 @@ def _companion(r, subject, *taken, roles=()):
     found = r.choice(pool)
     return None if found in (subject, *taken) else found
 
-# %% ../nbs/00b_grammar.ipynb #c7f5aa3d
+# %% ../nbs/00b_grammar.ipynb #86418d0c
 _plainly = ('싫어하다', '공부하다', '가르치다', '배우다', '연습하다', '젓다', '썰다', '붓다', '빨다')
 _always_dative = ('주다', '보여주다', '빌려주다')
 
@@ -673,7 +682,7 @@ def draw_clause(
     needs=None, # Condition on the verb
     question:bool=False, # Is it asked?
     kinds:str='', # Kinds of subject, see `draw_subject`
-    fit:str|None='', # Times to draw from: a tense, `now`, or `None` for no time; by default those of `tense`
+    fit:str|None='', # Times to draw from: a tense, `now`, or `None` for no time; by default those that suit
     level:str='', # Politeness; drawn by default
     middle:bool=True, # Allow *often* and its kind
     chances:tuple=(.55, .35, .2), # Of a time, a place, an adjective
@@ -700,9 +709,13 @@ def draw_clause(
         if verb.ko not in _plainly and (found := _adjectives(thing)):
             c = replace(c, modifier=r.choice(found))
     if c.time is None and fit is not None and r.random() < chances[0]:
-        fit = fit or tense
+        if isinstance(fit, dict): fit = fit.get(tense)
+        fit = fit or ('future' if anytense and tense == 'present' else tense)
         if fit == 'present' and lasting(verb) and r.random() < (.15 if 'daily' in verb.flags else .6): fit = 'now'
-        found = [t for t in _times(fit, verb, thing) if middle or t.position == 'end']
+        if fit == 'present' and middle and r.random() < .25: found = [t for t in _times(fit, verb, thing)
+                if t.position == 'middle']
+        else: found = [t for t in _times(fit, verb, thing) if middle
+                       or (t.position == 'end' and t.en != 'soon' and not t.en.startswith('every '))]
         if found: c = replace(c, time=r.choice(found))
     return _finish(r, c)
 
@@ -713,7 +726,8 @@ def _finish(r, c):
     if honoured and r.random() < .6: topic = '께서는' if topic == '은/는' else '께서'
     if 'adjective' in c.verb.flags: topic = '은/는'
     own = s is None or (isinstance(s, Person) and s.ko in ('저', '나', '우리'))
-    will = c.tense == 'future' and own and not c.question and c.level != '해체' and volitional(c.verb) and r.random() < .35
+    may_will = c.tense == 'future' and own and not c.question and c.level != '해체' and volitional(c.verb)
+    will = may_will and r.random() < .35
     polite = c.question and s is None and c.level != '해체' and c.dropped in ('', 'you') and r.random() < .4
     early = c.time is not None and c.time.position == 'end' and r.random() < .3
     return replace(c, topic=topic, will=will, polite=polite, early=early)
@@ -755,10 +769,8 @@ def drawn(
         return f
     return register
 
-# %% ../nbs/00b_grammar.ipynb #7739240d
-def _plain(verb): return 'dative' not in verb.flags or verb.ko not in _always_dative
-
-@pattern(14, needs=_plain)
+# %% ../nbs/00b_grammar.ipynb #40bb1292
+@pattern(14, needs=lambda v: 'dative' not in v.flags)
 def statement(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
@@ -785,11 +797,11 @@ def company(r:random.Random)->Example:
     stop = '?' if question else '.'
     return Example(korean(c) + stop, sentence(tell(c), stop), 'company', c.tense, *_pair(c))
 
-# %% ../nbs/00b_grammar.ipynb #eae317d8
+# %% ../nbs/00b_grammar.ipynb #02936a42
 def _short(verb):
     "Whether 안 may precede the verb"
     attached = verb.ko.endswith('하다') and verb.ko not in ('하다', '좋아하다', '싫어하다') and 'noun' not in verb.flags
-    return not attached and 'noneg' not in verb.flags and _plain(verb)
+    return not attached and 'noneg' not in verb.flags
 
 @pattern(5, needs=_short, middle=False)
 def short_negation(
@@ -798,22 +810,22 @@ def short_negation(
     "Deny it with 안"
     return korean(clause, before='안'), tell(clause, negative=True)
 
-@pattern(5, needs=lambda v: 'noneg' not in v.flags and _plain(v), middle=False)
+@pattern(5, needs=lambda v: 'noneg' not in v.flags, middle=False)
 def long_negation(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Deny it with -지 않다"
     return korean(clause, '지 않'), tell(clause, negative=True)
 
-# %% ../nbs/00b_grammar.ipynb #1ed6aaf7
-@pattern(8, needs=lambda v: _plain(v) and 'negative' not in v.flags, question=True)
+# %% ../nbs/00b_grammar.ipynb #d1c9e72e
+@pattern(8, needs=lambda v: 'negative' not in v.flags, question=True)
 def yes_no(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
     "Ask whether it is so"
     return korean(clause), tell(clause)
 
-# %% ../nbs/00b_grammar.ipynb #d8c840d3
+# %% ../nbs/00b_grammar.ipynb #b331329d
 def ask(
     word:str, # English question word
     clause:Clause, # The plan of a question
@@ -832,7 +844,7 @@ _one_sense = {v.ko for v in verbs if len({u.en for u in verbs if u.ko == v.ko}) 
 def _what(verb):
     "Whether the verb means one thing even without its object"
     first = _verb[verb.ko].en == verb.en
-    return (verb.particle == '을/를' and verb.article in ('a', 'generic') and verb.object[0][0] != '@' and _plain(verb)
+    return (verb.particle == '을/를' and verb.article in ('a', 'generic') and verb.object[0][0] != '@'
             and (verb.ko in _one_sense or (first and verb.ko in ('먹다', '보다', '듣다'))) and 'negative' not in verb.flags)
 
 @pattern(3, needs=_what, question=True)
@@ -842,10 +854,13 @@ def what(
     "Ask for the object"
     if not isinstance(clause.object, Noun): raise LookupError
     if clause.time is None and clause.tense == 'present' and 'stative' not in clause.verb.flags: raise LookupError
+    if clause.verb.ko == '마시다' and _honour(clause): raise LookupError # 드시다 is *eat* as well
     return korean(clause, object='무엇을' if clause.level == '합쇼체' else '뭐를'), ask('what', clause, object=clause.verb.prep)
 
-# %% ../nbs/00b_grammar.ipynb #35011698
-def _where(verb): return bool(verb.places) and _plain(verb) and not {'thing', 'involuntary', 'worn'} & set(verb.flags)
+# %% ../nbs/00b_grammar.ipynb #f341c5d5
+def _where(verb):
+    if verb.article == 'the' and not {'kin', 'strings', 'instrument'} & set(verb.object): return False
+    return bool(verb.places) and not {'thing', 'involuntary', 'worn'} & set(verb.flags)
 
 @pattern(3, needs=lambda v: _where(v) or v.ko in ('가다', '살다'), question=True, chances=(.55, 0, .1))
 def where(
@@ -857,7 +872,9 @@ def where(
         return korean(clause, object='어디에'), ask('where', clause, object='')
     return korean(clause, place='어디에서'), ask('where', clause)
 
-@pattern(2.5, needs=lambda v: _plain(v) and 'stative' not in v.flags and 'negative' not in v.flags, question=True, fit=None)
+@pattern(2.5, needs=lambda v: 'stative' not in v.flags and 'negative' not in v.flags, question=True,
+         fit=None,
+         chances=(0, .25, .08))
 def when(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
@@ -871,23 +888,23 @@ def what_time(
     "Ask for the hour"
     return korean(clause, time='몇 시에'), ask('what time', clause)
 
-@pattern(2.5, needs=lambda v: _plain(v), question=True, middle=False)
+@pattern(2.5, needs=lambda v: 'thing' not in v.flags, question=True, middle=False)
 def why(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
     "Ask for the reason"
     return korean(clause, before='왜'), ask('why', clause)
 
-@pattern(1.5, needs=_short, question=True, middle=False)
+@pattern(1.5, needs=lambda v: _short(v) and 'thing' not in v.flags, question=True, middle=False)
 def why_not(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
     "Ask for the reason why not"
     return korean(clause, before='왜 안'), ask('why', clause, negative=True)
 
-# %% ../nbs/00b_grammar.ipynb #58e31ea0
-@pattern(2.5, needs=lambda v: _plain(v) and v.article != 'poss' and 'person' in v.subject and 'negative' not in v.flags,
-         question=True, kinds='none', middle=False)
+# %% ../nbs/00b_grammar.ipynb #b93c739e
+@pattern(2.5, needs=lambda v: v.article != 'poss' and 'person' in v.subject and 'negative' not in v.flags,
+         question=True, kinds='none', middle=False, fit=dict(present='now'))
 def who_does(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
@@ -903,7 +920,7 @@ def whom(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
     "Ask for the person that something is done to"
-    if not isinstance(clause.object, Person): raise LookupError
+    if not isinstance(clause.object, Person) or ('stative' in clause.verb.flags and clause.subject): raise LookupError
     return korean(clause, object='누구를'), ask('who', clause, object=clause.verb.prep)
 
 @pattern(1.5, needs=lambda v: 'company' in v.flags, question=True, middle=False, chances=(.5, .2, .1))
@@ -913,7 +930,7 @@ def with_whom(
     "Ask for the company"
     return korean(clause, partner='누구와 함께'), ask('who', clause, partner='with')
 
-# %% ../nbs/00b_grammar.ipynb #d0b99248
+# %% ../nbs/00b_grammar.ipynb #68fcd9b6
 def wrap(
     clause:Clause, # The plan
     make, # From an English phrase to the phrase that wraps it
@@ -925,7 +942,7 @@ def wrap(
 )->tuple[str,str]: # Korean, English
     "Add suffixes on the one side and a wrapping on the other"
     subject, person = who(clause)
-    vp = make(english(clause, habit))
+    clause, vp = replace(clause, will=False), make(english(clause, habit))
     return korean(clause, *suffixes, **how), finite(vp, subject, person, clause.tense, negative, clause.question, often)
 
 def can(vp:Phrase)->Phrase:
@@ -936,20 +953,22 @@ def able(vp:Phrase)->Phrase:
     "Wrap into *be able to*, which has a future"
     return be('able to ' + base(vp))
 
-_can = dict(needs=lambda v: volitional(v) and _plain(v) and 'habit' not in v.flags, anytense=True, middle=False)
+_can = dict(needs=lambda v: volitional(v) and 'habit' not in v.flags, anytense=True, middle=False)
 
 def _ability(clause, suffix, negative):
-    if clause.tense == 'present' and clause.time and 'future' not in clause.time.fits: raise LookupError
-    return wrap(clause, able if clause.tense == 'future' else can, suffix, negative=negative)
+    simple = clause.tense == 'present' or (clause.tense == 'past' and negative)
+    return wrap(clause, can if simple else able, suffix, negative=negative)
 
-@pattern(4, **_can)
+_can_well = _can | dict(needs=lambda v: _can['needs'](v) and 'chore' not in v.flags)
+
+@pattern(4, **_can_well)
 def ability(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one can, (으)ㄹ 수 있다"
     return _ability(clause, '(으)ㄹ 수 있', False)
 
-@pattern(3, **_can)
+@pattern(3, **_can_well)
 def inability(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
@@ -963,7 +982,7 @@ def ask_ability(
     "Ask whether one can"
     return _ability(clause, '(으)ㄹ 수 있', False)
 
-# %% ../nbs/00b_grammar.ipynb #06eccbf9
+# %% ../nbs/00b_grammar.ipynb #74d89c2c
 def to(verb:str, vp:Phrase, **forms)->Phrase:
     "Wrap into `verb` *to*"
     return Phrase(verb, 'to ' + base(vp), **forms)
@@ -972,18 +991,15 @@ def _wish_suffix(clause):
     own = clause.subject is None or (isinstance(clause.subject, Person) and clause.subject.en in ('I', 'we', 'you'))
     return ('고 싶',) if own else ('고 싶어 하',)
 
-_wish = dict(tenses=('past', 'present'), needs=lambda v: volitional(v) and _plain(v), anytense=True, middle=False)
+def _wished(v): return volitional(v) and 'chore' not in v.flags and v.ko not in ('웃다', '일어나다')
 
-def _later(clause):
-    "A time in the future for a present that looks ahead, or no time"
-    if clause.tense == 'present' and clause.time and 'future' not in clause.time.fits: raise LookupError
+_wish = dict(tenses=('past', 'present'), needs=_wished, anytense=True, middle=False)
 
 @pattern(4, **_wish)
 def wish(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one wants to, 고 싶다"
-    _later(clause)
     return wrap(clause, lambda vp: to('want', vp), *_wish_suffix(clause), late=True)
 
 @pattern(2.5, **_wish)
@@ -991,7 +1007,6 @@ def no_wish(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one doesn't want to"
-    _later(clause)
     return wrap(clause, lambda vp: to('want', vp), *_wish_suffix(clause), '지 않', negative=True)
 
 @pattern(2.5, question=True, **_wish)
@@ -999,30 +1014,28 @@ def ask_wish(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
     "Ask whether one wants to"
-    _later(clause)
     return wrap(clause, lambda vp: to('want', vp), *_wish_suffix(clause), late=True)
 
-# %% ../nbs/00b_grammar.ipynb #200247eb
+# %% ../nbs/00b_grammar.ipynb #b2bd1aca
 def have_to(vp:Phrase)->Phrase:
     "Wrap into *have to*"
     return to('have', vp, past='had')
 
-_must = dict(needs=lambda v: volitional(v) and _plain(v) and 'habit' not in v.flags and v.ko not in ('놀다', '웃다'), anytense=True, middle=False)
+_must = dict(needs=lambda v: volitional(v) and 'habit' not in v.flags and v.ko not in ('놀다', '웃다',
+        '결혼하다', '되다') and v.en != 'look at', anytense=True, middle=False)
 
 @pattern(4, **_must)
 def obligation(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one has to, 아/어야 하다"
-    _later(clause)
-    return wrap(replace(clause, will=False), have_to, '아/어야 하')
+    return wrap(clause, have_to, '아/어야 하')
 
 @pattern(2, tenses=('past', 'present'), **_must)
 def no_obligation(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one needn't, 지 않아도 되다"
-    _later(clause)
     return wrap(clause, have_to, '지 않', '아/어도 되', negative=True)
 
 @pattern(1.5, question=True, tenses=('past', 'present'), **_must)
@@ -1030,45 +1043,49 @@ def ask_obligation(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
     "Ask whether one has to"
-    _later(clause)
     return wrap(clause, have_to, '아/어야 하')
 
 def may(vp:Phrase)->Phrase:
     "Wrap into *may*"
     return Phrase('may', base(vp), aux=True)
 
-@pattern(2, tenses=('present',), needs=lambda v: volitional(v) and _plain(v) and 'habit' not in v.flags,
-         kinds='none', fit='future', anytense=True)
+_let = dict(tenses=('present',), needs=lambda v: volitional(v) and not {'habit', 'far'} & set(v.flags)
+            and v.ko not in ('일어나다', '웃다'),
+            kinds='none', anytense=True, middle=False, chances=(.3, .3, .1))
+
+@pattern(2, **_let)
 def permission(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one may, 아/어도 되다"
     return wrap(replace(clause, dropped='you', kin='your'), may, '아/어도 되')
 
-@pattern(2, tenses=('present',), needs=lambda v: volitional(v) and _plain(v) and 'habit' not in v.flags,
-         kinds='none', fit='future', anytense=True, question=True, dropped='I')
+@pattern(2, question=True, dropped='I', **_let)
 def ask_permission(
     clause:Clause, # The plan of a question
 )->tuple[str,str]: # Korean, English
     "Ask whether one may"
     return wrap(replace(clause, dropped='I', kin='my'), may, '아/어도 되')
 
-# %% ../nbs/00b_grammar.ipynb #580d0536
-def _ongoing(v): return lasting(v) and _plain(v) and (volitional(v) or v.ko == '울다') and 'unkind' not in v.flags
+# %% ../nbs/00b_grammar.ipynb #dbe80f5f
+def _ongoing(v): return lasting(v) and (volitional(v) or v.ko == '울다') and 'unkind' not in v.flags
 
 _going_on = dict(tenses=('past', 'present'), needs=_ongoing, anytense=True, middle=False)
 
 def _progress(clause):
     if clause.tense == 'present' and clause.time and not is_now(clause): clause = replace(clause, time=None)
-    if clause.tense == 'past' and clause.time and clause.time.part != 'clock' and clause.time.ko not in ('어제', '어젯밤에', '한 시간 전에', '오늘 아침에'):
+    if clause.tense == 'past' and clause.time and clause.time.part != 'clock' and clause.time.ko not in ('어제', '어젯밤에',
+            '한 시간 전에', '오늘 아침에'):
         clause = replace(clause, time=None)
     honour, plain = _honour(clause), replace(clause, polite=False)
     subject, person = who(clause)
     stop = ending(clause.level, clause.tense, clause.question)
     suffix = '고 계시' if honour else '고 있'
     word, parts = inflect_korean(clause.verb, suffix, *stop), arguments(plain)
-    if 'noun' in clause.verb.flags and not clause.bare: word = attach(clause.verb.ko[:-2], '을/를') + ' ' + inflect_korean(_verb_do, suffix, *stop)
-    return _join(*parts, word), finite(be(gerund(english(clause, False))), subject, person, clause.tense, False, clause.question)
+    if 'noun' in clause.verb.flags and not clause.bare: word = attach(clause.verb.ko[:-2],
+            '을/를') + ' ' + inflect_korean(_verb_do, suffix, *stop)
+    return _join(*parts, word), finite(be(gerund(english(clause, False))), subject, person, clause.tense, False,
+                                       clause.question)
 
 _verb_do = next(v for v in verbs if v.ko == '하다')
 
@@ -1088,14 +1105,17 @@ def ask_progress(
 
 def have(vp:Phrase)->Phrase:
     "Wrap into the perfect"
-    return Phrase('have', 'been to ' + vp.rest[3:] if vp.head == 'go' and vp.rest.startswith('to ') else perfect(vp), aux=True)
+    return Phrase('have', 'been to ' + vp.rest[3:] if vp.head == 'go' and vp.rest.startswith('to ') else perfect(vp),
+                  aux=True)
 
 _once = dict(tenses=('present',), needs=lambda v: 'experience' in v.flags, fit=None, anytense=True, chances=(0, 0, 0))
 
 def _ever(clause):
     o = clause.object
-    dull = isinstance(o, Person) and (o.kind != 'role' or 'role_fame' not in o.classes) or isinstance(o, Noun) and o.ko in ('영화', '밥', '고기', '생선', '자전거', '수프', '샐러드')
-    if dull or isinstance(clause.subject, Person) and isinstance(o, Place) and o.ko in ('한국', '서울') and clause.subject.honour: raise LookupError
+    dull = isinstance(o, Person) and (o.kind != 'role' or 'role_fame' not in o.classes) or isinstance(o,
+            Noun) and o.ko in ('영화', '밥', '고기', '생선', '자전거', '수프', '샐러드')
+    if dull or isinstance(clause.subject, Person) and isinstance(o, Place) and o.ko in ('한국',
+            '서울') and clause.subject.honour: raise LookupError
     return clause
 
 @pattern(2, **_once)
@@ -1119,11 +1139,12 @@ def ask_experience(
     "Ask whether one ever has"
     return wrap(_ever(clause), have, '(으)ㄴ 적이 있', often='ever')
 
-# %% ../nbs/00b_grammar.ipynb #6dc8cce0
+# %% ../nbs/00b_grammar.ipynb #a43a2a5b
 _skill = ('운전하다', '수영하다', '치다', '켜다', '불다', '굽다', '요리하다', '타다', '그리다', '고치다', '만들다')
 
 def _skilled(verb):
-    return verb.ko in _skill and verb.en.split()[0] not in ('take', 'turn') and verb.en != 'fix' or (verb.ko == '하다' and verb.en == 'play')
+    return verb.ko in _skill and verb.en.split()[0] not in ('take', 'turn') and verb.en != 'fix' or (verb.ko == '하다'
+            and verb.en == 'play')
 
 @pattern(1.5, tenses=('present',), needs=_skilled, fit=None, anytense=True, chances=(0, 0, .1))
 def know_how(
@@ -1132,7 +1153,8 @@ def know_how(
     "Say that one knows how to, (으)ㄹ 줄 알다"
     return wrap(clause, lambda vp: Phrase('know', 'how to ' + base(vp), past='knew'), '(으)ㄹ 줄 알', late=True)
 
-@pattern(2.5, tenses=('past', 'present'), needs=lambda v: volitional(v) and _plain(v), anytense=True, middle=False, fit='future')
+@pattern(2.5, tenses=('past', 'present'), needs=lambda v: volitional(v), anytense=True, middle=False,
+         fit='future')
 def intention(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
@@ -1140,35 +1162,42 @@ def intention(
     if clause.tense == 'past': clause = replace(clause, time=None)
     return wrap(clause, lambda vp: be('going to ' + base(vp)), '(으)려고 하')
 
-@pattern(2, tenses=('past',), needs=lambda v: volitional(v) and _plain(v) and v.ko not in ('웃다', '일어나다'), anytense=True, fit='future', middle=False)
+@pattern(2, tenses=('past',), needs=lambda v: volitional(v) and v.ko not in ('웃다', '일어나다')
+         and 'chore' not in v.flags, anytense=True, fit='future', middle=False)
 def decision(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one has decided to, 기로 하다"
     return wrap(clause, lambda vp: to('decide', vp), '기로 하', late=True)
 
-@pattern(1.5, tenses=('past', 'future'), needs=lambda v: lasting(v) and volitional(v) and _plain(v) and 'daily' in v.flags, middle=False)
+def _begun(v):
+    return (lasting(v) and volitional(v) and 'daily' in v.flags and not {'motion', 'worn',
+            'chore'} & set(v.flags)
+            and v.en not in ('take', 'go to work', 'wear') and v.ko != '자다')
+
+@pattern(1.5, tenses=('past', 'future'), needs=_begun, middle=False, chances=(.3, .2, .1))
 def beginning(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that it starts, 기 시작하다"
     return wrap(clause, lambda vp: Phrase('start', gerund(vp)), '기 시작하', late=True)
 
-@pattern(2.5, tenses=('past', 'present'), needs=lambda v: 'daily' in v.flags and volitional(v) and lasting(v) and _plain(v), fit=None)
+@pattern(2.5, tenses=('past', 'present'), fit=None, chances=(0, .15, 0),
+         needs=lambda v: 'daily' in v.flags and lasting(v) and _wished(v) and v.en not in ('go to work',
+                 'take care of', 'use'))
 def liking(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean, English
     "Say that one likes to, 는 것을 좋아하다"
     return wrap(clause, lambda vp: Phrase('like', gerund(vp)), '는 것을 좋아하', habit=True, late=True)
 
-# %% ../nbs/00b_grammar.ipynb #e9e745b3
-_ask = dict(tenses=('future',), kinds='none', level='해요체', middle=False, kin='your', dropped='you')
-
-def _requests(r, needs, anytense=True, fit='future', chances=(.35, .3, .2)):
+# %% ../nbs/00b_grammar.ipynb #7e22050c
+def _requests(r, needs, anytense=True, fit='future', chances=(.35, .3, .1)):
     "Draw the plan of something asked of the listener"
     c = draw_clause(r, 'future', needs=needs, kinds='none', fit=fit, middle=False, anytense=anytense, chances=chances,
                     level=r.choice(('해요체', '해요체', '합쇼체')))
-    return replace(c, dropped='you', kin='your', will=False, polite=False, early=False)
+    time = None if c.verb.article == 'poss' else c.time
+    return replace(c, dropped='you', kin='your', will=False, polite=False, early=False, time=time)
 
 def request(
     clause:Clause, # What is asked
@@ -1208,15 +1237,17 @@ def _asked(v): return volitional(v) and not {'habit', 'once'} & set(v.flags) and
 
 _avoidable = set('열다 닫다 켜다 끄다 먹다 마시다 사다 팔다 쓰다 보다 듣다 찍다 던지다 자르다 버리다 잊다 잃어버리다 깨우다 기다리다 가다 들어가다 떠나다 타다 운전하다 전화하다 '
                  '싸우다 달리다 수영하다 낚시하다 노래하다 춤추다 이야기하다 웃다 울다 자다 앉다 눕다 걷다 입다 벗다 가져오다 옮기다 보내다 말하다 취소하다 바꾸다 쇼핑하다 '
-                 '산책하다 등산하다 믿다 돕다 초대하다 방문하다 빌리다 읽다 만지다'.split())
+                 '산책하다 등산하다 초대하다 방문하다 빌리다 읽다'.split())
 
-def _avoided(v): return v.ko in _avoidable and v.en not in ('look at', 'write', 'take', 'play') and not {'once'} & set(v.flags)
+def _avoided(v): return v.ko in _avoidable and v.en not in ('look at', 'write', 'take',
+        'play') and not {'once'} & set(v.flags)
 
 patterns['request']     = 4, _single(request, _asked)
-patterns['prohibition'] = 3, _single(prohibition, _avoided, fit=None)
-patterns['favour']      = 2.5, _single(favour, lambda v: v.ko in _favours and v.en not in ('play', 'wear') and 'once' not in v.flags, fit=None)
+patterns['prohibition'] = 3, _single(prohibition, _avoided, fit=None, chances=(0, .3, 0))
+patterns['favour']      = 2.5, _single(favour, lambda v: v.ko in _favours and v.en not in ('play', 'wear')
+                                       and 'once' not in v.flags, fit=None)
 
-# %% ../nbs/00b_grammar.ipynb #09bb988a
+# %% ../nbs/00b_grammar.ipynb #0af75bbe
 def lets(
     clause:Clause, # What is suggested
 )->tuple[str,str]: # Korean, English
@@ -1232,7 +1263,7 @@ def shall_we(
     return korean(c, end=('(으)ㄹ까요' if c.level != '해체' else '(으)ㄹ까',)), 'shall we ' + base(english(c, False))
 
 def _together(r):
-    c = _requests(r, lambda v: _asked(v) and 'company' in v.flags, chances=(.5, .3, .2))
+    c = _requests(r, lambda v: _asked(v) and 'company' in v.flags and v.ko not in ('오다', '가져오다'), chances=(.5, .3, .1))
     if isinstance(c.object, Person) and c.object.kind == 'kin': raise LookupError
     return c
 
@@ -1244,7 +1275,7 @@ def suggestion(r:random.Random)->Example:
     else: (ko, en), stop = shall_we(replace(c, level=r.choice(levels))), '?'
     return Example(ko + stop, sentence(en, stop), 'suggestion', 'present', *_pair(c))
 
-# %% ../nbs/00b_grammar.ipynb #c35582ad
+# %% ../nbs/00b_grammar.ipynb #fd5b957f
 _which = {'':'the', '이 ':'this', '그 ':'that', '제 ':'my'}
 
 def topic(
@@ -1256,11 +1287,13 @@ def topic(
     "Name what a sentence is about"
     if isinstance(thing, Person): return person_korean(thing, level), person_phrase(thing, kin=kin)
     if isinstance(thing, Place): return thing.ko, thing.en
+    if 'study' in thing.classes or 'sport' in thing.classes: return thing.ko, thing.en
     return ('내 ' if which == '제 ' and level == '해체' else which) + thing.ko, noun_phrase(thing, _which[which])
 
-def _draw_topic(r, thing):
-    if not isinstance(thing, Noun) or thing.count == 'unique': return ''
-    mine = 2*bool({'goods', 'carry', 'pet', 'wheels'} & set(thing.classes))
+def _draw_topic(r, thing, question=False):
+    if not isinstance(thing, Noun) or thing.count in ('unique', 'proper') or {'study',
+            'sport'} & set(thing.classes) or thing.ko in ('생일', '바람'): return ''
+    mine = 2*(not question)*bool({'goods', 'carry', 'pet', 'wheels'} & set(thing.classes))
     return _either(r, ('', 5), ('이 ', 3), ('그 ', 1.5), ('제 ', mine))
 
 def describe(
@@ -1296,7 +1329,7 @@ def _describing(weight, tenses, degrees=('',), **how):
         tense, degree = r.choice(tenses), r.choice(degrees)
         if tense == 'future' and not ({'state'} & set(a.flags)): raise LookupError
         if degree and a.en == 'perfect': raise LookupError
-        ko, en = describe(a, thing, _draw_topic(r, thing), tense, _level(r), degree=degree, **how)
+        ko, en = describe(a, thing, _draw_topic(r, thing, how.get('question')), tense, _level(r), degree=degree, **how)
         stop = '?' if how.get('question') else '.'
         name = 'ask_property' if how.get('question') else 'no_property' if how.get('negative') else 'property'
         return Example(ko + stop, sentence(en, stop), name, tense, a.ko, thing.ko)
@@ -1306,7 +1339,7 @@ patterns['property']     = _describing(6, ('past', 'present', 'present', 'future
 patterns['no_property']  = _describing(2.5, ('past', 'present'), negative=True)
 patterns['ask_property'] = _describing(2.5, ('past', 'present'), question=True)
 
-# %% ../nbs/00b_grammar.ipynb #177d2584
+# %% ../nbs/00b_grammar.ipynb #0010c2fd
 def _more(adjective): return adjective.comparative or comparative(adjective.en)
 
 def compare(
@@ -1338,9 +1371,11 @@ def most(
 def _kindred(a, b):
     "Whether two things bear comparison"
     if type(a) is not type(b): return False
-    if isinstance(a, Person): return True
-    shared = {'food', 'drink', 'clothes', 'shoes', 'headwear', 'book', 'reading', 'furniture', 'show', 'transit', 'vehicle', 'wheels', 'gadget', 'dishes',
-              'animal', 'flower', 'room', 'scenery', 'language', 'schoolsubject', 'town', 'city', 'sport', 'strings', 'stationery', 'goods'}
+    if isinstance(a, Person): return (a.kind == 'role') == (b.kind == 'role') and a.honour == b.honour
+    shared = {'food', 'drink', 'clothes', 'shoes', 'headwear', 'book', 'reading', 'furniture', 'show', 'transit',
+              'vehicle', 'wheels', 'gadget', 'dishes',
+              'animal', 'flower', 'room', 'scenery', 'language', 'schoolsubject', 'town', 'city', 'sport', 'strings',
+              'stationery', 'carry', 'question', 'dream'}
     return a != b and bool(shared & set(a.classes) & set(b.classes))
 
 @drawn(3.5)
@@ -1348,8 +1383,11 @@ def comparison(r:random.Random)->Example:
     "Draw a comparison"
     a, thing = _draw_property(r, 'color', 'nocompare')
     level, tense = _level(r), r.choice(('past', 'present', 'present'))
-    if isinstance(thing, Noun) and thing.count != 'unique' and r.random() < .4: other, which = thing, ('이 ', '그 ')
-    else: other, which = r.choice([x for x in members(*a.nouns) if x != thing and _kindred(x, thing)] or [None]), ('', '')
+    if isinstance(thing, Noun) and r.random() < .4 and thing.count not in ('unique', 'proper') \
+       and not {'study', 'sport'} & set(thing.classes) and thing.ko not in ('생일', '바람'): other, which = thing, ('이 ',
+               '그 ')
+    else: other, which = r.choice([x for x in members(*a.nouns) if x != thing and _kindred(x, thing)] or [None]), ('',
+            '')
     if other is None: raise LookupError
     ko, en = compare(a, thing, other, which, tense, level)
     return Example(ko + '.', sentence(en), 'comparison', tense, a.ko, thing.ko)
@@ -1358,13 +1396,15 @@ def comparison(r:random.Random)->Example:
 def highest(r:random.Random)->Example:
     "Draw a superlative"
     a, thing = _draw_property(r, 'color', 'nocompare')
-    if isinstance(thing, Noun) and thing.count == 'unique': raise LookupError
-    which = _either(r, ('이 ', 3), ('그 ', 2), ('제 ', 1)) if isinstance(thing, Noun) else ''
+    if isinstance(thing, Noun) and (thing.count in ('unique', 'proper') or thing.ko in ('생일',
+            '바람')) and 'study' not in thing.classes: raise LookupError
+    which = _either(r, ('이 ', 3), ('그 ', 2), ('제 ', 1)) if isinstance(thing,
+            Noun) and 'study' not in thing.classes else ''
     if which == '제 ' and not {'goods', 'carry', 'pet'} & set(thing.classes): raise LookupError
     ko, en = most(a, thing, which, _level(r))
     return Example(ko + '.', sentence(en), 'highest', 'present', a.ko, thing.ko)
 
-# %% ../nbs/00b_grammar.ipynb #4291b19a
+# %% ../nbs/00b_grammar.ipynb #af3d2705
 def is_korean(
     words:str, # What it is, ending in a noun
     level:str='해요체', # Politeness
@@ -1407,7 +1447,8 @@ def this_is(
     many = thing.count == 'plural'
     en = {'이것': ('this', 'these'), '그것': ('that', 'those')}[which][many]
     return (f'{attach(which, "은/는")} {is_korean(words, level, "present", question, negative)}',
-            finite(be(noun_phrase(thing, adjective=adjective.en if adjective else '')), en, 'they' if many else 'it', 'present', negative, question))
+            finite(be(noun_phrase(thing, adjective=adjective.en if adjective else '')), en, 'they' if many else 'it',
+                   'present', negative, question))
 
 @drawn(3)
 def being(r:random.Random)->Example:
@@ -1420,7 +1461,8 @@ def being(r:random.Random)->Example:
     if subject.ko in ('아들', '딸') and role.honour: raise LookupError
     ko, en = identity(subject, role, tense, level, question, negative)
     stop = '?' if question else '.'
-    return Example(ko + stop, sentence(en, stop), 'not_being' if negative else 'being', tense, '아니다' if negative else '이다', role.ko)
+    return Example(ko + stop, sentence(en, stop), 'not_being' if negative else 'being', tense, '아니다' if negative
+                   else '이다', role.ko)
 
 _nameable = tuple(n for n in nouns if {'goods', 'carry', 'food', 'drink', 'tool', 'dishes', 'animal'} & set(n.classes)
                   and n.count != 'proper' and not {'cooked', 'meal', 'foodword', 'wild'} & set(n.classes))
@@ -1430,15 +1472,71 @@ def naming(r:random.Random)->Example:
     "Draw what this is"
     thing, level, question, negative = r.choice(_nameable), _level(r), r.random() < .3, r.random() < .3
     if question and negative: raise LookupError
-    found = _adjectives(thing)
+    found = _adjectives(thing, True)
     adjective = r.choice(found) if found and r.random() < .55 else None
     ko, en = this_is(thing, r.choice(('이것', '이것', '그것')), adjective, level, question, negative)
     stop = '?' if question else '.'
     return Example(ko + stop, sentence(en, stop), 'naming', 'present', '아니다' if negative else '이다', thing.ko,
                    ((adjective.ko, thing.ko),) if adjective else ())
 
-# %% ../nbs/00b_grammar.ipynb #4cb278d5
-_spots = [(m['landmark'], tuple(x.rsplit(' ', 1) if x.startswith('에') else x.split(' ', 1) for x in m['relations'].split(',')), m['things'].split(','))
+# %% ../nbs/00b_grammar.ipynb #412d3ac7
+def owned(
+    owner:Person, # Whose it is
+    thing:Noun, # What it is
+    level:str='해요체', # Politeness
+)->tuple[str,str]: # Korean without particle, English
+    "Name something by its owner"
+    en = person_phrase(owner)
+    return f'{person_korean(owner, level)}의 {thing.ko}', f"{en}'{'' if en.endswith('s') else 's'} {thing.en}"
+
+_hobbies = members('sport') + tuple(_noun[k] for k in ('요리', '운동', '춤', '여행'))
+
+def hobby(
+    owner:Person|None, # Whose; `None` for the speaker's own
+    what:Noun, # What one likes to do
+    level:str='해요체', # Politeness
+)->tuple[str,str]: # Korean, English
+    "Say what somebody's hobby is"
+    ko, en = owned(owner, _noun['취미'], level) if owner else (('내' if level == '해체' else '제') + ' 취미', 'my hobby')
+    said = dict(운동='exercising', 춤='dancing', 여행='traveling').get(what.ko, what.en)
+    return f'{attach(ko, "은/는")} {is_korean(what.ko, level)}', finite(be(said), en, 'it')
+
+def birthday(
+    owner:Person|None, # Whose; `None` for the speaker's own
+    day:Time, # When
+    level:str='해요체', # Politeness
+)->tuple[str,str]: # Korean, English
+    "Say when somebody's birthday is"
+    ko, en = owned(owner, _noun['생일'], level) if owner else (('내' if level == '해체' else '제') + ' 생일', 'my birthday')
+    tense = 'past' if 'past' in day.fits and 'future' not in day.fits else 'present'
+    return f'{attach(ko, "은/는")} {is_korean(day.ko.removesuffix("에"), level, tense)}', finite(be(day.en), en, 'it',
+            tense)
+
+@drawn(3)
+def belonging(r:random.Random)->Example:
+    "Draw whose something is"
+    level, owner = _level(r), r.choice(_names + _kin + members('선생님', '의사', '학생', '아이', '손님'))
+    if r.random() < .75:
+        a, thing = _draw_property(r)
+        if not isinstance(thing, Noun) or not {'goods', 'carry', 'pet', 'wheels', 'plan', 'info',
+                                               'thought'} & set(thing.classes): raise LookupError
+        if thing.ko in ('비누', '사실'): raise LookupError
+        ko, en = owned(owner, thing, level)
+        tense = r.choice(('present', 'present', 'past'))
+        return Example(f'{attach(ko, "은/는")} {inflect_korean(a, *ending(level, tense))}.',
+                       sentence(finite(be(a.en), en, agreement(thing), tense)), 'belonging', tense, a.ko, thing.ko)
+    if r.random() < .4: owner = None
+    if r.random() < .6:
+        what = r.choice(_hobbies)
+        ko, en = hobby(owner, what, level)
+        return Example(ko + '.', sentence(en), 'belonging', 'present', '이다', what.ko)
+    ko, en = birthday(owner, r.choice([t for t in times if t.ko in ('어제', '오늘', '내일', '모레', '그저께', '월요일에', '금요일에',
+            '일요일에')]), level)
+    return Example(ko + '.', sentence(en), 'belonging', 'past' if ' was ' in en else 'present', '이다', '생일')
+
+# %% ../nbs/00b_grammar.ipynb #fe821189
+_spots = [(m['landmark'], tuple(x.rsplit(' ', 1) if x.startswith('에') else x.split(' ', 1)
+                                for x in m['relations'].split(',')), m['things'].split(','))
           for m in read_table('locations')]
 
 def spot(
@@ -1467,10 +1565,13 @@ def exists(
     negative:bool=False, # Is it denied?
 )->tuple[str,str]: # Korean, English
     "Say that there is something somewhere"
-    verb = '없다' if negative else '있다'
+    honour = isinstance(thing, Person) and bool(thing.honour)
+    verb = '계시다' if honour else '없다' if negative else '있다'
     en = _there(thing)
     many = getattr(thing, 'count', '') == 'plural'
-    return (f'{where[0]} {attach(thing.ko, "이/가")} {conjugate(verb, *ending(level, tense, question))}',
+    said = '안 '*(honour and negative) + conjugate(verb, *ending(level, tense, question), irregular='시' if honour
+            else None)
+    return (f'{where[0]} {attach(thing.ko, "이/가")} {said}',
             finite(be(f'{en} {where[1]}'), 'there', 'they' if many else 'it', tense, negative, question))
 
 def located(
@@ -1500,14 +1601,16 @@ def existence(r:random.Random)->Example:
     question, negative, tense = r.random() < .2, r.random() < .2, _either(r, ('present', 3), ('past', 1))
     ko, en = exists(thing, where, tense, _level(r), question, negative)
     stop = '?' if question else '.'
-    return Example(ko + stop, sentence(en, stop), 'absence' if negative else 'existence', tense, '없다' if negative else '있다', thing.ko)
+    return Example(ko + stop, sentence(en, stop), 'absence' if negative else 'existence', tense, '없다' if negative
+                   else '있다', thing.ko)
 
 @drawn(4.5)
 def location(r:random.Random)->Example:
     "Draw where something or somebody is"
     question, tense = r.random() < .2, _either(r, ('present', 3), ('past', 1))
     if r.random() < .3:
-        thing, where = r.choice(_names + _kin), r.choice([p for p in places if 'ride' not in p.classes and p.ko not in ('길', '차고')])
+        thing, where = r.choice(_names + _kin), r.choice([p for p in places if 'ride' not in p.classes
+                and p.ko not in ('길', '차고')])
         where, which = (where.ko + '에', where.at), ''
     elif r.random() < .25:
         thing, other = r.sample([p for p in members('@town') if p.en.startswith('the ')], 2)
@@ -1522,8 +1625,36 @@ def location(r:random.Random)->Example:
     stop = '?' if question else '.'
     return Example(ko + stop, sentence(en, stop), 'location', tense, '있다', thing.ko)
 
-# %% ../nbs/00b_grammar.ipynb #ccda5926
-_own = members('pet', 'carry', 'wheels', 'busy', 'money', 'question', 'plan', 'time', 'gadget', 'instrument', 'brother', 'thought', 'homework')
+# %% ../nbs/00b_grammar.ipynb #b71ea320
+def distance(
+    place:Place, # What is far or near
+    other:Place, # From where
+    far:bool=True, # Far, or near?
+    level:str='해요체', # Politeness
+    question:bool=False, # Is it asked?
+    negative:bool=False, # Is it denied?
+)->tuple[str,str]: # Korean, English
+    "Say how far one place is from another"
+    word = inflect_korean(_adjective['멀다' if far else '가깝다'], *(('지 않',)*negative), *ending(level, 'present', question))
+    return (f'{attach(place.ko, "은/는")} {other.ko}에서 {word}',
+            finite(be(f'{"far from" if far else "close to"} {other.en}'), place.en, 'it', 'present', negative,
+                   question))
+
+@drawn(2.5)
+def far_and_near(r:random.Random)->Example:
+    "Draw a distance"
+    pool = [p for p in members('@town') if p.en.startswith('the ')]
+    place, other = r.choice(pool), r.choice(pool + list(members('집', '@school')) + [_place['집']])
+    if place == other or not isinstance(other, Place) or other.ko == '교실': raise LookupError
+    far, question, negative = r.random() < .5, r.random() < .2, r.random() < .2
+    if question and negative: raise LookupError
+    ko, en = distance(place, other, far, _level(r), question, negative)
+    stop = '?' if question else '.'
+    return Example(ko + stop, sentence(en, stop), 'far_and_near', 'present', '멀다' if far else '가깝다', place.ko)
+
+# %% ../nbs/00b_grammar.ipynb #afb7410b
+_own = members('pet', 'carry', 'wheels', 'busy', 'money', 'question', 'plan', 'time', 'gadget', 'instrument',
+               'brother', 'thought', 'homework')
 
 def possess(
     owner:Person|None, # Who; `None` is dropped
@@ -1540,8 +1671,10 @@ def possess(
     subject, person = who(c)
     honour = _honour(c)
     verb = conjugate('없다' if negative else '있다', *(('(으)시',)*honour), *ending(level, tense, question))
-    return (_join(attach(person_korean(owner, level), '은/는') if owner else '', time and time.ko, attach(thing.ko, '이/가'), verb),
-            finite(Phrase('have', _join(_there(thing), time and time.en), past='had'), subject, person, tense, negative, question))
+    return (_join(attach(person_korean(owner, level), '은/는') if owner else '', time and time.ko,
+                  attach(thing.ko, '이/가'), verb),
+            finite(Phrase('have', _join(_there(thing), time and time.en), past='had'), subject, person, tense,
+                   negative, question))
 
 @drawn(4.5)
 def possession(r:random.Random)->Example:
@@ -1550,15 +1683,18 @@ def possession(r:random.Random)->Example:
     owner = draw_subject(r, _verb['읽다'], question, level, 'none I we name kin role')
     tense, time = _either(r, ('present', 3), ('past', 1)), None
     busy = isinstance(thing, Noun) and {'busy', 'time'} & set(thing.classes)
-    if isinstance(thing, Person) and (tense == 'past' or owner and owner.kind != 'name' and owner.ko != '저'): raise LookupError
+    if isinstance(thing, Person) and (tense == 'past' or owner and owner.kind != 'name'
+                                      and owner.ko != '저'): raise LookupError
     if isinstance(thing, Noun) and thing.en in ('drums',): raise LookupError
     if busy and r.random() < .7:
-        time = r.choice([t for t in times if t.ko in (('내일', '오늘', '월요일에', '금요일에', '이번 주말에', '다음 주에') if tense == 'present' else ('어제', '지난주에', '그저께'))])
+        time = r.choice([t for t in times if t.ko in (('내일', '오늘', '월요일에', '금요일에', '이번 주말에', '다음 주에')
+                if tense == 'present' else ('어제', '지난주에', '그저께'))])
     ko, en = possess(owner, thing, tense, level, question, negative, time)
     stop = '?' if question else '.'
-    return Example(ko + stop, sentence(en, stop), 'lack' if negative else 'possession', tense, '없다' if negative else '있다', thing.ko)
+    return Example(ko + stop, sentence(en, stop), 'lack' if negative else 'possession', tense, '없다' if negative
+                   else '있다', thing.ko)
 
-# %% ../nbs/00b_grammar.ipynb #82c58741
+# %% ../nbs/00b_grammar.ipynb #a524f778
 def counted(
     noun:Noun, # What
     number:int, # How many, 1 to 10
@@ -1574,25 +1710,27 @@ def counted(
 def count_object(
     clause:Clause, # The plan, whose object is counted
     number:int, # How many
-    negative:bool=False, # unused numbers are rare in negatives
 )->tuple[str,str]: # Korean, English
     "Say a clause with a number of objects"
     ko, en = counted(clause.object, number)
     subject, person = who(clause)
     vp = english(clause, object=_join(clause.verb.prep, en))
-    return korean(clause, object=attach(ko, clause.verb.particle)), finite(vp, subject, person, clause.tense, False, clause.question)
+    return korean(clause, object=attach(ko, clause.verb.particle)), finite(vp, subject, person, clause.tense, False,
+            clause.question)
 
 def _countable(noun): return isinstance(noun, Noun) and noun.counter and (noun.count == 'count' or noun.unit)
 
-_counting = ('사다', '먹다', '마시다', '읽다', '쓰다', '보내다', '받다', '그리다', '만들다', '주문하다', '팔다', '빌리다', '보다', '심다', '키우다', '찍다', '굽다', '주다', '가져오다', '잡다')
+_counting = ('사다', '먹다', '마시다', '읽다', '쓰다', '보내다', '받다', '그리다', '만들다', '주문하다', '팔다', '빌리다', '보다', '심다', '키우다', '찍다',
+             '굽다', '주다', '가져오다', '잡다')
 
 @drawn(7)
 def counting(r:random.Random)->Example:
     "Draw a clause with a number"
     tense = r.choice(('past', 'past', 'future'))
-    c = draw_clause(r, tense, needs=lambda v: v.ko in _counting and v.en not in ('use', 'wear', 'look', 'take', 'spend', 'look at'),
+    c = draw_clause(r, tense, needs=lambda v: v.ko in _counting and v.en not in ('use', 'wear', 'look', 'take',
+            'spend', 'look at'),
                     middle=False, chances=(.5, .3, 0), question=r.random() < .15, anytense=True)
-    if not _countable(c.object): raise LookupError
+    if not _countable(c.object) or (c.verb.ko in ('굽다', '만들다') and c.object.unit == 'slice'): raise LookupError
     number = 1 + int(r.triangular(0, 9.99, 1.5)) if c.object.count != 'count' or not c.object.unit else 2
     if c.object.counter == '대' and number > 3: raise LookupError
     ko, en = count_object(c, number)
@@ -1603,16 +1741,17 @@ def counting(r:random.Random)->Example:
 def how_many(r:random.Random)->Example:
     "Draw a question for a number"
     tense = r.choice(('past', 'past', 'future'))
-    c = draw_clause(r, tense, needs=lambda v: v.ko in _counting and v.en not in ('use', 'wear', 'look at', 'take', 'spend'),
+    c = draw_clause(r, tense, needs=lambda v: v.ko in _counting and v.en not in ('use', 'wear', 'look at', 'take',
+            'spend'),
                     middle=False, chances=(.5, .3, 0), question=True, anytense=True)
-    if not _countable(c.object): raise LookupError
+    if not _countable(c.object) or (c.verb.ko in ('굽다', '만들다') and c.object.unit == 'slice'): raise LookupError
     many = counted(c.object, 2)[1].removeprefix('two ')
     ko = korean(c, object=f'{attach(c.object.ko, c.verb.particle)} 몇 {c.object.counter}')
     subject, person = who(c)
     en = f'how many {many} ' + finite(english(c, object=c.verb.prep), subject, person, tense, False, True)
     return Example(ko + '?', sentence(en, '?'), 'how_many', tense, *_pair(c))
 
-# %% ../nbs/00b_grammar.ipynb #fcbfd7cf
+# %% ../nbs/00b_grammar.ipynb #ee993bfc
 def _means():
     "Verb, objects, tools, English"
     spoons = (('젓가락', 'with chopsticks'), ('숟가락', 'with a spoon'))
@@ -1620,13 +1759,16 @@ def _means():
     pens = (('연필', 'with a pencil'), ('볼펜', 'with a pen'))
     return (('가다', rides, ('@town', '@city')), ('오다', rides, ('@학교', '@회사', '@서울', '@부산')), ('출근하다', rides, ()),
             ('먹다', spoons[:1], ('국수', '라면', '김치', '두부', '생선', '고기')), ('먹다', spoons[1:], ('밥', '수프', '비빔밥', '아이스크림')),
-            ('자르다', (('칼', 'with a knife'),), ('빵', '케이크', '피자', '사과', '수박')), ('썰다', (('칼', 'with a knife'),), ('당근', '오이', '양파', '감자', '토마토', '치즈')),
-            ('쓰다', pens, ('편지', '시', '카드', '엽서')), ('쓰다', tuple((n.ko, f'in {n.en}') for n in members('language')), ('편지', '이메일', '시', '보고서', '기사', '소설')),
-            ('그리다', pens, ('그림', '꽃', '나무', '지도', '집', '고양이', '새')), ('찍다', (('카메라', 'with a camera'), ('휴대폰', 'with a phone')), ('사진',)),
+            ('자르다', (('칼', 'with a knife'),), ('빵', '케이크', '피자', '사과', '수박')),
+            ('썰다', (('칼', 'with a knife'),), ('당근', '오이', '양파', '감자', '토마토', '치즈')),
+            ('쓰다', pens, ('편지', '시', '카드', '엽서')), ('쓰다', tuple((n.ko, f'in {n.en}') for n in members('language')),
+                    ('편지', '이메일', '시', '보고서', '기사', '소설')),
+            ('그리다', pens, ('그림', '꽃', '나무', '지도', '집', '고양이', '새')),
+            ('찍다', (('카메라', 'with a camera'), ('휴대폰', 'with a phone')), ('사진',)),
             ('읽다', tuple((n.ko, f'in {n.en}') for n in members('language')), ('책', '소설', '신문', '시', '잡지')),
             ('보다', (('휴대폰', 'on a phone'), ('컴퓨터', 'on a computer')), ('영화', '드라마', '동영상')))
 
-_ways = tuple(w for w in _means() for _ in range(3 if w[0] in ('가다', '쓰다') else 1))
+_ways = tuple(w for w in _means() for _ in range(dict(가다=6, 오다=2, 읽다=2).get(w[0], 1)))
 
 def _by(r, question=False, tenses=('past', 'present', 'future')):
     "A clause, a tool and its English"
@@ -1634,7 +1776,8 @@ def _by(r, question=False, tenses=('past', 'present', 'future')):
     tense, thing = r.choice(tenses), r.choice(members(*things)) if things else None
     if verb == '가다' and thing in members('@city') and tense == 'present': tense = 'past'
     frame = next(v for v in verbs if v.ko == verb and _takes(v, thing))
-    c = draw_clause(r, tense, verb=frame, object=thing, question=question, chances=(.55, 0, 0), middle=tense == 'present')
+    c = draw_clause(r, tense, verb=frame, object=thing, question=question, chances=(.55, 0, 0),
+                    middle=tense == 'present')
     return c, *r.choice(tools)
 
 def by_means(
@@ -1646,13 +1789,15 @@ def by_means(
     subject, person = who(clause)
     vp = english(clause, means=said)
     if is_now(clause): vp = be(gerund(vp))
-    return korean(clause, means=attach(tool, '(으)로')), finite(vp, subject, person, clause.tense, False, clause.question, adverb(clause))
+    return korean(clause, means=attach(tool, '(으)로')), finite(vp, subject, person, clause.tense, False,
+            clause.question, adverb(clause))
 
 @drawn(4)
 def means(r:random.Random)->Example:
     "Draw a clause with a means"
     c, tool, said = _by(r, r.random() < .2)
-    if tool in ('비행기', '배') and not (isinstance(c.object, Place) and c.object.ko in ('제주도', '부산')): raise LookupError
+    over = isinstance(c.object, Place) and c.object.ko == '제주도' # An island
+    if (tool in ('비행기', '배')) != over and not (tool == '비행기' and c.object in members('부산')): raise LookupError
     ko, en = by_means(c, tool, said)
     stop = '?' if c.question else '.'
     return Example(ko + stop, sentence(en, stop), 'means', c.tense, *_pair(c))
@@ -1660,29 +1805,31 @@ def means(r:random.Random)->Example:
 @drawn(2.5)
 def from_to(r:random.Random)->Example:
     "Draw a way from one place to another"
-    a, b = r.sample(members('@city') if r.random() < .25 else [p for p in members('@town') if p.ko not in ('대학교', '공항')], 2)
+    a, b = r.sample(members('@city') if r.random() < .3 else [p for p in members('@town') if p.ko not in ('대학교',
+            '공항')], 2)
     level, tense = _level(r), r.choice(('past', 'past', 'future'))
     verb = r.choice([v for v in verbs if v.ko in ('걷다', '달리다', '가다')]) if 'city' not in a.classes else _verb['가다']
-    c = draw_clause(r, tense, verb=verb, object=None, place=None, chances=(.5, 0, 0), middle=False, level=level)
-    c = replace(c, place=None)
+    c = draw_clause(r, tense, verb=verb, object=None, chances=(.5, 0, 0), middle=False, level=level,
+                    kinds='none I we he name kin role')
     way = f'{a.ko}에서 {b.ko}까지'
     if verb.ko == '가다':
-        tool = r.choice(('버스', '기차', '자동차') if 'city' in a.classes else ('버스', '지하철', '택시', '자전거'))
+        tool = r.choice(('비행기', '배') if '제주도' in (a.ko, b.ko) else ('버스', '기차', '자동차') if 'city' in a.classes
+                        else ('버스', '지하철', '택시', '자전거'))
         way, said = f'{way} {attach(tool, "(으)로")}', f' by {_noun[tool].en}'
     else: said = ''
-    to_en = b.to if b.to.startswith('to ') else b.to
     subject, person = who(c)
-    en = finite(english(c, object='', means=f'from {a.en} {to_en}{said}'), subject, person, tense)
+    en = finite(english(c, object='', means=f'from {a.en} to {b.en}{said}'), subject, person, tense)
     return Example(korean(c, means=way) + '.', sentence(en), 'from_to', tense, verb.ko, b.ko)
 
-# %% ../nbs/00b_grammar.ipynb #32c69a0b
+# %% ../nbs/00b_grammar.ipynb #cb9c5b4f
 _adnominal = dict(past='(으)ㄴ', present='는', future='(으)ㄹ')
 
 def relative(
     clause:Clause, # The plan; its object is what is described
 )->tuple[str,str]: # Korean noun phrase without particle, English
     "Describe the object of `clause` by what is done with it"
-    c = replace(clause, topic='께서' if isinstance(clause.subject, Person) and clause.subject.honour else '이/가', early=False, will=False, modifier=None)
+    c = replace(clause, topic='께서' if isinstance(clause.subject, Person) and clause.subject.honour else '이/가',
+                early=False, will=False, modifier=None)
     suffix = '(으)ㄴ' if 'adjective' in c.verb.flags and c.tense == 'present' else _adnominal[c.tense]
     subject, person = who(c)
     vp = english(c, object=c.verb.prep)
@@ -1693,14 +1840,15 @@ def relative(
 def _draw_relative(r, level, tense='', needs=None):
     "A plan for `relative`"
     tense = tense or r.choice(('past', 'past', 'present', 'future'))
-    c = draw_clause(r, tense, level=level, chances=(.4, .2, 0), kinds='I I name kin we he',
-        needs=lambda v: v.particle in ('을/를',) and v.article in ('a', 'generic') and v.object[0][0] != '@' and v.ko not in _always_dative
+    c = draw_clause(r, tense, level=level, chances=(.4*(tense != 'present'), .2, 0), kinds='I I name kin we he',
+        needs=lambda v: v.particle in ('을/를',) and v.article in ('a', 'generic') and v.object[0][0] != '@'
               and v.en not in ('want', 'spend') and 'habit' not in v.flags and (needs is None or needs(v)))
-    if not isinstance(c.object, Noun) or c.object.count in ('proper', 'unique') or c.tense == 'present' and (c.object.classes[:1] == ('study',)): raise LookupError
+    if not isinstance(c.object, Noun) or c.object.count in ('proper',
+            'unique') or c.tense == 'present' and (c.object.classes[:1] == ('study',)): raise LookupError
     if {'sport', 'study', 'meal', 'language', 'time'} & set(c.object.classes): raise LookupError
     return c
 
-# %% ../nbs/00b_grammar.ipynb #658e93cf
+# %% ../nbs/00b_grammar.ipynb #1f4508c7
 @drawn(4.5)
 def relative_naming(r:random.Random)->Example:
     "Draw 'this is the book I bought'"
@@ -1709,9 +1857,11 @@ def relative_naming(r:random.Random)->Example:
     ko, en = relative(c)
     many = c.object.count == 'plural'
     question = r.random() < .2
-    if question and isinstance(c.subject, Person) and (c.subject.en == 'I' or c.subject.kind == 'kin'): raise LookupError
+    if question and isinstance(c.subject, Person) and (c.subject.en == 'I'
+            or c.subject.kind == 'kin'): raise LookupError
     return Example(f'{"이것은"} {is_korean(ko, level, question=question)}' + '.?'[question],
-                   sentence(finite(be(en), 'these' if many else 'this', 'they' if many else 'it', question=question), '.?'[question]),
+                   sentence(finite(be(en), 'these' if many else 'this', 'they' if many else 'it', question=question),
+                            '.?'[question]),
                    'relative_naming', c.tense, *_pair(c))
 
 @drawn(4.5)
@@ -1721,42 +1871,62 @@ def relative_property(r:random.Random)->Example:
     c = _draw_relative(r, level, r.choice(('past', 'past', 'present')))
     found = [a for a in _adjectives(c.object, True) if 'attributive' not in a.flags]
     if not found: raise LookupError
-    a, tense = r.choice(found), 'past' if c.tense == 'past' and r.random() < .4 else 'present'
+    gone = c.verb.ko in ('먹다', '마시다', '팔다', '보내다', '잃어버리다')
+    a, tense = r.choice(found), 'past' if c.tense == 'past' and (gone or r.random() < .4) else 'present'
     ko, en = relative(c)
     return Example(f'{attach(ko, "은/는")} {inflect_korean(a, *ending(level, tense))}.',
-                   sentence(finite(be(a.en), en, agreement(c.object), tense)), 'relative_property', tense, *_pair(c), ((a.ko, c.object.ko),))
+                   sentence(finite(be(a.en), en, agreement(c.object), tense)), 'relative_property', tense, *_pair(c),
+                   ((a.ko, c.object.ko),))
 
-def _outer(r, c, level):
-    "A clause about what `c` describes"
-    fine = [v for v in verbs if v.particle == '을/를' and _takes(v, c.object) and v.ko != c.verb.ko and v.ko in _outer_verbs]
-    if not fine: raise LookupError
-    v = r.choice(fine)
-    tense = 'past' if c.tense == 'past' and v.ko not in ('좋아하다',) else 'present' if v.ko in ('좋아하다',) else 'future'
-    if c.tense == 'present': raise LookupError
-    if c.tense == 'future' and v.ko not in ('사다', '고르다', '빌리다', '만들다', '가져오다', '주문하다'): raise LookupError
-    return replace(c, verb=v, tense='past' if c.tense == 'future' else tense, time=None, place=None, recipient=None)
+_then = {k: v.split() for k,v in dict(
+    사다='잃어버리다 팔다 읽다 입다 신다 먹다 마시다 빌려주다 벗다 고치다 씻다 좋아하다 보내다', 받다='읽다 잃어버리다 번역하다 확인하다 좋아하다', 빌리다='읽다 잃어버리다 돌려주다 좋아하다',
+    만들다='먹다 팔다 마시다 좋아하다', 굽다='먹다 팔다 좋아하다', 요리하다='먹다', 쓰다='읽다 보내다 번역하다 외우다', 고르다='사다 입다 신다 읽다',
+    가져오다='잃어버리다 찾다 먹다 읽다 좋아하다',
+    찍다='보다', 그리다='보다 팔다 좋아하다', 주문하다='먹다 마시다', 씻다='먹다', 잃어버리다='찾다', 번역하다='읽다 보내다').items()}
+_first = {k: v.split() for k,v in dict(읽다='사다 빌리다 고르다', 입다='사다 고르다', 신다='사다 고르다', 먹다='사다 만들다 주문하다 굽다', 마시다='사다 주문하다',
+                                       쓰다='사다 빌리다',
+    보내다='쓰다', 심다='사다', 주다='사다').items()} # What one does with what one will read, wear, eat …
+_own_only = ('팔다', '빌려주다', '보내다', '돌려주다', '고르다', '사다', '잃어버리다')
 
-_outer_verbs = ('읽다', '잃어버리다', '찾다', '팔다', '입다', '신다', '먹다', '마시다', '보다', '듣다', '빌려주다', '보내다', '좋아하다', '사다', '고르다', '빌리다', '만들다',
-                '가져오다', '주문하다', '번역하다', '외우다', '고치다', '버리다', '씻다', '빨다', '확인하다', '벗다')
+def _outer(r, inner):
+    "A clause about what `inner` describes"
+    after = (_then if inner.tense == 'past' else _first).get(inner.verb.ko, ())
+    found = [v for v in verbs if v.ko in after and v.particle == '을/를' and _takes(v, inner.object)
+             and v.en not in ('use', 'wear') + ('write',)*(inner.tense == 'past') or
+             (v.ko in ('입다', '신다') and v.ko in after and _takes(v, inner.object))]
+    if not found: raise LookupError
+    v = r.choice(found)
+    return replace(inner, verb=v, tense='present' if v.ko == '좋아하다' else 'past', time=None, place=None,
+                   recipient=None, modifier=None)
+
+def of_described(
+    outer:Clause, # What is done with it
+    inner:Clause, # What describes it
+)->tuple[str,str]: # Korean, English
+    "Say a clause whose object is described by another"
+    ko, en = relative(inner)
+    return korean(outer, object=attach(ko, outer.verb.particle)), finite(english(outer,
+            object=_join(outer.verb.prep, en)), *who(outer), outer.tense)
 
 @drawn(4.5)
 def relative_object(r:random.Random)->Example:
     "Draw 'I lost the bag I bought'"
-    level = _level(r)
-    inner = _draw_relative(r, level, r.choice(('past', 'past', 'past', 'future')), lambda v: v.ko in ('사다', '받다', '빌리다', '만들다', '쓰다', '고르다', '가져오다', '굽다', '찍다', '그리다', '읽다', '입다', '신다', '마시다', '먹다', '주문하다', '보내다'))
+    level, tense = _level(r), r.choice(('past', 'past', 'past', 'future'))
+    inner = _draw_relative(r, level, tense, lambda v: v.ko in (_then if tense == 'past' else _first)
+                           and v.en not in ('wear', 'use')[:tense == 'past'] and (tense == 'past' or v.en != 'write'))
     if not isinstance(inner.subject, Person) or inner.subject.en == 'we': raise LookupError
-    if inner.verb.en in ('spend', 'wear', 'use', 'eat', 'drink') and inner.tense == 'past' and inner.verb.ko in ('먹다', '마시다'): raise LookupError
-    outer = _outer(r, inner, level)
-    subject = inner.subject if inner.subject.en == 'I' or r.random() < .5 else _person['저']
-    outer = replace(outer, subject=subject, topic='은/는')
-    if outer.verb.ko in ('팔다', '빌려주다', '보내다') and subject != inner.subject: raise LookupError
-    if subject == inner.subject: inner = replace(inner, subject=None, dropped=subject.en if subject.kind == 'pronoun' else agreement(subject))
-    ko, en = relative(inner)
-    if isinstance(subject, Person) and subject.honour and inner.subject is None: raise LookupError
-    said = finite(english(outer, object=_join(outer.verb.prep, en)), *who(outer), outer.tense)
-    return Example(korean(outer, object=attach(ko, '을/를')) + '.', sentence(said), 'relative_object', inner.tense, *_pair(inner), (_pair(outer),))
+    outer = _outer(r, inner)
+    same = inner.subject.en == 'I' or outer.verb.ko in _own_only or r.random() < .4
+    subject = inner.subject if same else _person['저']
+    outer = replace(outer, subject=subject, topic='은/는', early=False)
+    if subject == inner.subject:
+        if subject.honour: raise LookupError
+        inner = replace(inner, subject=None, dropped=subject.en if subject.kind == 'pronoun' else agreement(subject))
+    if subject.en == 'I' and r.random() < .5: outer = replace(outer, subject=None)
+    ko, en = of_described(outer, inner)
+    return Example(ko + '.', sentence(en), 'relative_object', inner.tense, *_pair(inner), (_pair(outer),))
 
-# %% ../nbs/00b_grammar.ipynb #2380b050
+# %% ../nbs/00b_grammar.ipynb #897b983c
 def doer(
     clause:Clause, # The plan; who does it is what is described
     head:str='사람', # 사람 or a trade
@@ -1766,25 +1936,30 @@ def doer(
     vp = english(c)
     if c.tense == 'present' and lasting(c.verb) and not (c.time and not is_now(c)): vp = be(gerund(english(c, False)))
     noun = 'person' if head == '사람' else _person[head].en
-    return f'{korean(c, end=(_adnominal[c.tense],))} {head}', finite(vp, f'the {noun} who', 'he', c.tense, False, False, adverb(c))
+    return f'{korean(c, end=(_adnominal[c.tense],))} {head}', finite(vp, f'the {noun} who', 'he', c.tense, False,
+            False, adverb(c))
 
 @drawn(3.5)
 def relative_doer(r:random.Random)->Example:
     "Draw 'the person who is reading a book is my friend'"
     level, tense = _level(r), r.choice(('past', 'present', 'present', 'future'))
-    c = draw_clause(r, tense, level=level, kinds='none', middle=False, chances=(.3, .3, .1), fit='now' if tense == 'present' else '',
-        needs=lambda v: 'person' in v.subject and _plain(v) and v.article != 'poss' and not {'adjective', 'negative', 'unkind'} & set(v.flags) and v.ko != '되다', anytense=tense == 'present')
+    c = draw_clause(r, tense, level=level, kinds='none', middle=False, chances=(.3, .3, .1), fit='now'
+                    if tense == 'present' else '',
+        needs=lambda v: 'person' in v.subject and v.article != 'poss' and not {'adjective', 'negative',
+                'unkind'} & set(v.flags) and v.ko != '되다', anytense=tense == 'present')
     if tense == 'present' and not lasting(c.verb) and 'stative' not in c.verb.flags: raise LookupError
     if isinstance(c.object, Person) and c.object.kind == 'kin': raise LookupError
+    if 'stative' in c.verb.flags and tense == 'past' and c.verb.ko != '살다': raise LookupError
     if tense == 'present' and not (volitional(c.verb) or 'stative' in c.verb.flags): raise LookupError
     head = r.choice(('사람', '사람', '학생', '아이'))
     young = members('남동생', '여동생', '아들', '딸')
     who_is = r.choice(dict(사람=_kin[5:] + _names, 학생=young + _names + members('친구'), 아이=young)[head])
     ko, en = doer(replace(c, time=None) if tense == 'present' else c, head)
-    return Example(f'{attach(ko, "은/는")} {is_korean(person_korean(who_is, level), level)}.', sentence(finite(be(person_phrase(who_is)), en, 'he')),
+    return Example(f'{attach(ko, "은/는")} {is_korean(person_korean(who_is, level), level)}.',
+                   sentence(finite(be(person_phrase(who_is)), en, 'he')),
                    'relative_doer', tense, *_pair(c))
 
-# %% ../nbs/00b_grammar.ipynb #5aa6c415
+# %% ../nbs/00b_grammar.ipynb #c4d9a28d
 def _second(clause, tense):
     "An English phrase that shares the subject and auxiliary of the clause before"
     vp, person = english(clause), who(clause)[1]
@@ -1798,12 +1973,14 @@ def in_turn(
     "Join two things that one does, 고"
     subject, person = who(first)
     said = finite(english(first), subject, person, then.tense, adverb=adverb(first))
-    return f'{korean(first, end=("고",))} {korean(then, skip="subject")}', f'{said} and {_second(replace(then, subject=first.subject), then.tense)}'
+    next_ = _second(replace(then, subject=first.subject), then.tense)
+    return f'{korean(first, end=("고",))} {korean(then, skip="subject")}', f'{said} and {next_}'
 
 def _linked(first, then, suffix, word, late=False):
     subject, person = who(then)
     said = finite(english(then), subject, person, then.tense, False, then.question, adverb(then))
-    return (f'{korean(first, end=(suffix,))} {korean(then, skip="subject")}', f'{said} {word} {gerund(english(first, None))}')
+    return (f'{korean(first, end=(suffix,))} {korean(then, skip="subject")}',
+            f'{said} {word} {gerund(english(first, None))}')
 
 def after(
     first:Clause, # What happens first
@@ -1826,27 +2003,37 @@ def meanwhile(
     "Say that one does two things at once, (으)면서"
     return _linked(aside, main, '(으)면서', 'while')
 
-_apart = ('쓰다', '입다', '신다', '끼다', '되다', '졸업하다', '취직하다', '가르치다')
-
 def _chainable(v):
-    return volitional(v) and 'daily' in v.flags and 'motion' not in v.flags and _plain(v) and not (v.ko in _apart and v.en in ('wear', 'use', 'teach')) and v.ko not in ('되다', '운전하다')
+    daily = volitional(v) and 'daily' in v.flags and 'motion' not in v.flags
+    lone = {'far', 'worn'} & set(v.flags) and v.ko != '공부하다'
+    return daily and not lone and v.ko != '운전하다' and v.en not in ('wear', 'use', 'teach')
 
-_asides = (('듣다', '음악'), ('듣다', '라디오'), ('듣다', '노래'), ('마시다', '커피'), ('마시다', '녹차'), ('마시다', '홍차'), ('마시다', '물'), ('마시다', '주스'), ('마시다', '코코아'), ('보다', '텔레비전'),
-           ('보다', '뉴스'), ('보다', '드라마'), ('먹다', '사과'), ('먹다', '빵'), ('먹다', '쿠키'), ('먹다', '아이스크림'), ('먹다', '초콜릿'), ('노래하다', ''), ('걷다', ''), ('부르다', '노래'))
-_mains  = ('공부하다', '요리하다', '읽다', '쓰다', '일하다', '청소하다', '운동하다', '기다리다', '그리다', '하다', '굽다', '만들다', '정리하다', '씻다', '닦다', '산책하다', '외우다', '고치다')
+_music = '공부하다 요리하다 읽다 쓰다 일하다 청소하다 운동하다 기다리다 그리다 굽다 만들다 정리하다 닦다 산책하다 운전하다 걷다 달리다 쉬다'.split()
+_drink = '공부하다 읽다 쓰다 일하다 기다리다 그리다 외우다 보다 쉬다 이야기하다 듣다'.split()
+_beside = {('듣다', '음악'): _music, ('듣다', '라디오'): _music, ('듣다', '노래'): _music,
+    **{('마시다', x): _drink for x in ('커피', '녹차', '홍차', '코코아', '우유', '주스')},
+    **{('보다', x): '요리하다 운동하다 기다리다 쉬다 먹다 마시다 이야기하다'.split() for x in ('텔레비전', '뉴스', '드라마')},
+    **{('먹다', x): '읽다 기다리다 공부하다 보다 걷다 이야기하다 듣다'.split() for x in ('사과', '빵', '쿠키', '초콜릿', '아이스크림', '사탕', '바나나')},
+    ('노래하다', ''): '요리하다 청소하다 샤워하다 운전하다 걷다 굽다 산책하다'.split(), ('걷다', ''): '이야기하다 노래하다 듣다 전화하다'.split(),
+    ('기다리다', '버스'): '읽다 듣다 이야기하다'.split(), ('웃다', ''): '이야기하다 노래하다'.split()} # What one can do beside what
+_asides = tuple(_beside)
 
 def _two(r, first_needs, then_needs, name, join, tenses=('past', 'future', 'present'), question=False):
     "Draw two clauses with one subject"
     tense, level = r.choice(tenses), _level(r)
-    then = draw_clause(r, tense, needs=then_needs, level=level, middle=False, chances=(.25, .3, .1), question=question, kinds='none I kin name we')
-    first = draw_clause(r, tense, needs=first_needs, level=level, subject=then.subject, fit=None, chances=(0, .12, .1), question=question)
-    if first.verb.ko == then.verb.ko or first.verb.en == then.verb.en or first.object == then.object and first.object: raise LookupError
+    then = draw_clause(r, tense, needs=then_needs, level=level, middle=False, chances=(.25, .3, .1),
+                       question=question, kinds='none I kin name we')
+    first = draw_clause(r, tense, needs=first_needs, level=level, subject=then.subject, fit=None,
+                        chances=(0, .12, .1), question=question)
+    alike = first.verb.ko == then.verb.ko or first.verb.en == then.verb.en
+    if alike or (first.object and first.object == then.object): raise LookupError
     if tense == 'present' and (is_now(then) or then.time is None): raise LookupError
     if first.place and then.place: then = replace(then, place=None)
     first = replace(first, topic='은/는', will=False, polite=False, early=False)
-    if isinstance(first.subject, Person) and first.subject.honour: first = replace(first, topic=r.choice(('은/는', '께서는')))
-    if name == 'in_turn': first, then = replace(first, time=then.time), replace(then, time=None)
-    else: then = replace(then, early=False)
+    if isinstance(first.subject, Person) and first.subject.honour: first = replace(first,
+            topic=r.choice(('은/는', '께서는')))
+    if then.time and then.time.ko in ('곧', '나중에'): then = replace(then, time=None)
+    first, then = replace(first, time=then.time), replace(then, time=None, early=False)
     ko, en = join(first, then)
     stop = '?' if question else '.'
     return Example(ko + stop, sentence(en, stop), name, tense, *_pair(then), (_pair(first),))
@@ -1857,18 +2044,24 @@ def _in_turn(r:random.Random)->Example:
     return _two(r, _chainable, lambda v: _chainable(v) or v.ko == '가다' and 'daily' in v.flags, 'in_turn', in_turn)
 
 def _time_clause(name, join):
-    def draw(r): return _two(r, lambda v: _chainable(v) and (name == 'after' or lasting(v)), _chainable, name, join, question=r.random() < .12)
+    def draw(r): return _two(r, lambda v: _chainable(v) and (name == 'after' or lasting(v)), _chainable, name, join,
+                             question=r.random() < .12)
     return draw
 
 @drawn(2.5)
 def _meanwhile(r:random.Random)->Example:
     "Draw two things at once"
     tense, level, (verb, thing) = r.choice(('past', 'present', 'present')), _level(r), r.choice(_asides)
-    main = draw_clause(r, tense, needs=lambda v: v.ko in _mains and 'daily' in v.flags and v.en not in ('use', 'wear'), level=level, middle=False, chances=(.3, .3, .1), kinds='none I kin name')
-    if is_now(main) or (main.object and main.object.ko in ('화장실',)) or verb in ('걷다', '노래하다') and main.verb.ko in ('산책하다', '운동하다', '쓰다', '읽다', '외우다'): raise LookupError
-    if verb == '먹다' and main.verb.ko in ('닦다', '씻다', '운동하다'): raise LookupError
-    aside = replace(plan(verb, thing, main.subject.ko if main.subject else '', tense=tense, level=level), topic='은/는', bare=True)
-    main = replace(main, early=False)
+    fine = [v for v in _verbs(_chainable, tense)[0] if v.ko in _beside[verb, thing] and v.en not in ('brush', 'take')]
+    main = draw_clause(r, tense, verb=r.choice(fine), level=level, middle=False, chances=(.3, .25*(verb != '걷다'), .1),
+                       kinds='none I kin name')
+    if is_now(main) or main.object and main.object.ko in ('문자', '화장실') or main.time and main.time.ko in ('곧',
+            '나중에'): raise LookupError
+    if main.object and {'drink', 'news', 'tv'} & set(getattr(main.object, 'classes', ())) and verb in ('보다', '마시다',
+            '듣다') and main.verb.ko == verb: raise LookupError
+    aside = replace(plan(verb, thing, main.subject.ko if main.subject else '', tense=tense, level=level), topic='은/는',
+                    bare=True, time=main.time)
+    main = replace(main, early=False, time=None)
     ko, en = meanwhile(aside, main)
     return Example(ko + '.', sentence(en), 'meanwhile', tense, *_pair(main), (_pair(aside),))
 
@@ -1877,7 +2070,7 @@ patterns['after'] = 3, _time_clause('after', after)
 patterns['before'] = 3, _time_clause('before', before)
 patterns['meanwhile'] = patterns.pop('_meanwhile')
 
-# %% ../nbs/00b_grammar.ipynb #4d78c0df
+# %% ../nbs/00b_grammar.ipynb #e715139f
 def contrast(
     first:Clause, # One
     other:Clause, # And the other, with a subject of its own
@@ -1885,20 +2078,25 @@ def contrast(
 )->tuple[str,str]: # Korean, English
     "Set two clauses against each other, 지만"
     past = ('았/었',)*(first.tense == 'past')
-    ko = f'{korean(first, end=past + ("지만",))} {korean(other, *(("지 않",)*negative))}'
-    return ko, f'{tell(first)}, but {tell(other, negative)}'
+    ko = f'{korean(first, end=past + ("지만",))} ' + (korean(other, '지 않', skip='object') if negative else korean(other))
+    if not negative: return ko, f'{tell(first)}, but {tell(other)}'
+    subject, person = who(other)
+    return ko, f"{tell(first)}, but {subject} {inflect(Phrase('do', past='did'), person, other.tense)}n't"
 
 @drawn(3.5)
 def but(r:random.Random)->Example:
     "Draw two people who differ"
     tense, level = r.choice(('past', 'present', 'present')), _level(r)
-    c = draw_clause(r, tense, needs=lambda v: (v.ko in ('좋아하다', '싫어하다') or 'daily' in v.flags and _plain(v)) and v.object and v.article != 'poss' and v.object[0][0] != '@' and lasting(v) or v.ko in ('좋아하다', '싫어하다'),
+    c = draw_clause(r, tense, needs=lambda v: (v.ko in ('좋아하다', '싫어하다') or 'daily' in v.flags)
+                    and v.object and v.article != 'poss' and v.object[0][0] != '@' and lasting(v) or v.ko in ('좋아하다',
+                            '싫어하다'),
                     level=level, kinds='I name kin', fit=None, chances=(0, 0, .1))
     if not isinstance(c.object, Noun): raise LookupError
     other = _companion(r, c.subject)
     thing = r.choice(members(*c.verb.object))
     negative = r.random() < .4
-    if other is None or (not negative and (thing == c.object or not isinstance(thing, Noun) or not _kindred(thing, c.object))): raise LookupError
+    if other is None or (not negative and (thing == c.object or not isinstance(thing, Noun) or not _kindred(thing,
+            c.object))): raise LookupError
     c = replace(c, topic='은/는', polite=False)
     d = replace(c, subject=other, object=c.object if negative else thing, modifier=None if not negative else c.modifier)
     ko, en = contrast(c, d, negative)
@@ -1907,16 +2105,19 @@ def but(r:random.Random)->Example:
 _bad = {a for a in adjectives if 'negative' in a.flags or a.ko in '비싸다 무겁다 어렵다 맵다 짜다 작다 복잡하다 낮다'.split()}
 _good = {a for a in adjectives if a.ko in ('좋다 예쁘다 멋있다 맛있다 편하다 재미있다 빠르다 깨끗하다 싸다 가볍다 조용하다 넓다 따뜻하다 귀엽다 아름답다 신선하다 '
                                            '부드럽다 밝다 쉽다 안전하다 친절하다').split()}
-_opposite = {frozenset(p.split('/')) for p in ('비싸다/싸다 무겁다/가볍다 어렵다/쉽다 더럽다/깨끗하다 나쁘다/좋다 불편하다/편하다 느리다/빠르다 시끄럽다/조용하다 '
-             '좁다/넓다 어둡다/밝다 딱딱하다/부드럽다 지루하다/재미있다 맛없다/맛있다 위험하다/안전하다 이상하다/좋다 짜다/좋다').split()}
+_opposite = {frozenset(p.split('/')) for p in '''비싸다/싸다 무겁다/가볍다 어렵다/쉽다 더럽다/깨끗하다 나쁘다/좋다 불편하다/편하다
+    느리다/빠르다 시끄럽다/조용하다 좁다/넓다 어둡다/밝다 딱딱하다/부드럽다 지루하다/재미있다 맛없다/맛있다 위험하다/안전하다 이상하다/좋다
+    짜다/좋다 지루하다/좋다 맛없다/좋다 어렵다/좋다 위험하다/좋다 더럽다/아름답다 나쁘다/재미있다'''.split()}
 
 @lru_cache(None)
 def _sides():
     "Pairs of adjectives that one thing can have both, one good and one bad"
     found = []
     for thing in nouns + tuple(members('@town', '@area')):
-        mine = [a for a in adjectives if {'pred', 'attributive', 'color'} & set(a.flags) == set() and thing in members(*a.nouns)]
-        found += [(thing, a, b) for a in mine for b in mine if (a in _bad and b in _good or a in _good and b in _bad) and frozenset((a.ko, b.ko)) not in _opposite]
+        mine = [a for a in adjectives if {'pred', 'attributive', 'color'} & set(a.flags) == set()
+                and thing in members(*a.nouns)]
+        found += [(thing, a, b) for a in mine for b in mine if (a in _bad and b in _good or a in _good and b in _bad)
+                  and frozenset((a.ko, b.ko)) not in _opposite]
     return found
 
 def two_sides(
@@ -1941,7 +2142,7 @@ def two_sided(r:random.Random)->Example:
     ko, en = two_sides(thing, a, b, _draw_topic(r, thing), tense, _level(r))
     return Example(ko + '.', sentence(en), 'two_sided', tense, b.ko, thing.ko, ((a.ko, thing.ko),))
 
-# %% ../nbs/00b_grammar.ipynb #215a00b4
+# %% ../nbs/00b_grammar.ipynb #cb8ac81d
 @dataclass(frozen=True)
 class Cause:
     "A state of things, and what people do about it"
@@ -1961,7 +2162,8 @@ def cause_korean(
 )->str: # Korean
     "Say a cause in Korean"
     inner = honour and cause.kind not in ('weather', 'rain')
-    return _join(cause.noun and attach(cause.noun, '이/가'), conjugate(cause.ko, *(('(으)시',)*inner), *suffixes, irregular=cause.irregular or None))
+    return _join(cause.noun and attach(cause.noun, '이/가'), conjugate(cause.ko, *(('(으)시',)*inner), *suffixes,
+            irregular=cause.irregular or None))
 
 def cause_english(
     cause:Cause, # The cause
@@ -1994,7 +2196,8 @@ def so(
     subject, person = who(then)
     own = cause.kind not in ('weather', 'rain') and isinstance(then.subject, Person)
     lead = attach(person_korean(then.subject, then.level), '은/는') if own else ''
-    ko = _join(lead, cause_korean(cause, '아/어서', honour=_honour(then)), korean(then, *(('지 않',)*negative), skip='subject' if own else ''))
+    ko = _join(lead, cause_korean(cause, '아/어서', honour=_honour(then)),
+               korean(then, *(('지 않',)*negative), skip='subject' if own else ''))
     return ko, f'{cause_english(cause, subject, person, "past")}, so ' + \
         finite(english(then), person if own else subject, person, then.tense, negative)
 
@@ -2007,8 +2210,10 @@ def whenever(
     subject, person = who(then)
     own = cause.kind not in ('weather', 'rain') and isinstance(then.subject, Person)
     lead = attach(person_korean(then.subject, then.level), '은/는') if isinstance(then.subject, Person) else ''
-    ko = _join(lead, cause_korean(cause, '(으)ㄹ 때', honour=_honour(then)), korean(then, *(('지 않',)*negative), skip='subject'))
-    return ko, f'when {cause_english(cause, subject, person)}, ' + finite(english(then), person if own else subject, person, 'present', negative)
+    ko = _join(lead, cause_korean(cause, '(으)ㄹ 때', honour=_honour(then)),
+               korean(then, *(('지 않',)*negative), skip='subject'))
+    return ko, f'when {cause_english(cause, subject, person)}, ' + finite(english(then), person if own else subject,
+            person, 'present', negative)
 
 def conditional(
     cause:Cause, # The condition
@@ -2021,10 +2226,13 @@ def conditional(
     own = cause.kind not in ('weather', 'rain') and isinstance(then.subject, Person)
     if please:
         ko, en = request(then)
-        return f'{cause_korean(cause, "(으)면", honour=then.polite)} {ko}', f'if {cause_english(cause, "you", "you")}, {en}'
+        given = cause_korean(cause, '(으)면', honour=then.polite)
+        return f'{given} {ko}', f'if {cause_english(cause, "you", "you")}, {en}'
     lead = attach(person_korean(then.subject, then.level), '은/는') if isinstance(then.subject, Person) else ''
-    ko = _join(lead, cause_korean(cause, '(으)면', honour=_honour(then)), korean(then, *(('지 않',)*negative), skip='subject'))
-    return ko, f'if {cause_english(cause, subject, person)}, ' + finite(english(then), person if own else subject, person, 'future', negative)
+    ko = _join(lead, cause_korean(cause, '(으)면', honour=_honour(then)),
+               korean(then, *(('지 않',)*negative), skip='subject'))
+    return ko, f'if {cause_english(cause, subject, person)}, ' + finite(english(then), person if own else subject,
+            person, 'future', negative)
 
 def _because(name, join, tense, weight):
     def draw(r):
@@ -2033,14 +2241,19 @@ def _because(name, join, tense, weight):
         i = r.randrange(len(cause.effects))
         then, negative = effect(cause, i, subject=subject, tense=tense, level=level, bare=True, topic='은/는')
         if cause.kind in ('have',) and tense == 'past' and cause.noun == '돈': raise LookupError
-        if isinstance(then.object, Person) and (then.object == subject or then.object.kind == 'kin' and not _near(subject)): raise LookupError
+        if isinstance(then.object, Person) and (then.object == subject or then.object.kind == 'kin'
+                                                and not _near(subject)): raise LookupError
         if negative and then.verb.ko == '운동하다': then = replace(then, bare=True)
-        if then.verb.places and not negative and r.random() < .25 and not isinstance(then.object, Place): then = replace(then, place=_place[r.choice(then.verb.places)])
+        if then.verb.places and not negative and cause.ko not in ('아프다',
+                '행복하다') and r.random() < .25 and not isinstance(then.object, Place): then = replace(then,
+                        place=_place[r.choice(then.verb.places)])
         if then.place and then.place.ko in ('집',) and then.verb.ko == '사다': raise LookupError
         place_ok = cause.kind not in ('weather', 'rain')
         if not place_ok: then = replace(then, place=None)
-        if tense == 'past' and r.random() < .3: then = replace(then, time=r.choice([t for t in times if t.ko in ('어제', '오늘')]))
-        if tense == 'future' and r.random() < .3: then = replace(then, time=r.choice([t for t in times if t.ko in ('내일', '이번 주말에', '오늘 밤에')]))
+        if tense == 'past' and r.random() < .3: then = replace(then,
+                time=r.choice([t for t in times if t.ko in ('어제', '오늘')]))
+        if tense == 'future' and r.random() < .3: then = replace(then,
+                time=r.choice([t for t in times if t.ko in ('내일', '이번 주말에', '오늘 밤에')]))
         if then.time and 'meal' in getattr(then.object, 'classes', ()): then = replace(then, time=None)
         ko, en = join(cause, then, negative)
         return Example(ko + '.', sentence(en), name, tense, *_pair(then))
@@ -2058,7 +2271,7 @@ patterns['whenever']  = _because('whenever', whenever, 'present', 3.5)
 patterns['if']        = _because('if', conditional, 'future', 4)
 patterns['please_if'] = 1, _please_if
 
-# %% ../nbs/00b_grammar.ipynb #59747cd5
+# %% ../nbs/00b_grammar.ipynb #871eba20
 def purpose(
     clause:Clause, # What one means to do
     going:Clause, # 가다 or 오다 with its place
@@ -2067,26 +2280,33 @@ def purpose(
     subject, person = who(going)
     aim = replace(clause, subject=None, time=None, place=None, polite=False)
     parts = korean(aim, end=('(으)러',))
-    vp = english(going, time=_join('to ' + base(english(replace(clause, tense=going.tense, time=None, place=None, subject=going.subject, dropped=person))),
+    vp = english(going, time=_join('to ' + base(english(replace(clause, tense=going.tense, time=None, place=None,
+            subject=going.subject, dropped=person))),
                                    going.time and going.time.position == 'end' and going.time.en or ''))
-    return korean(going, object=f'{parts} {attach(going.object.ko, "에")}'), finite(vp, subject, person, going.tense, False, going.question, adverb(going))
+    return korean(going, object=f'{parts} {attach(going.object.ko, "에")}'), finite(vp, subject, person, going.tense,
+            False, going.question, adverb(going))
 
 @drawn(4)
 def errand(r:random.Random)->Example:
     "Draw an errand"
     tense, question = r.choice(('past', 'present', 'future')), r.random() < .2
-    c = draw_clause(r, tense, needs=lambda v: bool(v.places) and volitional(v) and lasting(v) and _plain(v) and v.ko not in ('운전하다', '타다'),
+    c = draw_clause(r, tense, needs=lambda v: bool(v.places) and volitional(v) and lasting(v)
+                    and 'worn' not in v.flags
+                    and v.ko not in ('운전하다', '타다', '샤워하다', '걷다', '줍다', '시작하다') and v.en not in ('spend',),
                     anytense=True, question=question, fit=None, chances=(0, 1, .15), kinds='none I name kin we')
-    if c.place is None or not ({'town', 'outdoor'} & set(c.place.classes)) or c.place.ko in ('학교', '대학교', '회사', '집', '마당', '정원'): raise LookupError
-    going = draw_clause(r, tense, verb=_verb['가다'], object=c.place, subject=c.subject, question=question, chances=(.6, 0, 0), level=c.level)
+    if c.place is None or not ({'town', 'outdoor'} & set(c.place.classes)) or c.place.ko in ('학교', '대학교', '회사', '집',
+            '마당', '정원'): raise LookupError
+    going = draw_clause(r, tense, verb=_verb['가다'], object=c.place, subject=c.subject, question=question,
+                        chances=(.6, 0, 0), level=c.level)
     if is_now(going) or (tense == 'present' and not going.time and question): raise LookupError
     ko, en = purpose(c, going)
     stop = '?' if question else '.'
     return Example(ko + stop, sentence(en, stop), 'errand', tense, *_pair(c), (('가다', c.place.ko),))
 
-# %% ../nbs/00b_grammar.ipynb #9a0c87e3
-_sky = dict(비=('오다', 'rain'), 눈=('오다', 'snow'))
-_air = {'춥다':('ㅂ','cold'), '덥다':('ㅂ','hot'), '따뜻하다':('','warm'), '시원하다':('','cool'), '맑다':('','clear'), '흐리다':('','cloudy'), '좋다':('','nice'), '나쁘다':('','bad')}
+# %% ../nbs/00b_grammar.ipynb #d4fff234
+_sky = dict(비=('오다', 'rain'), 눈=('오다', 'snow'), 바람=('불다', 'windy'))
+_air = {'춥다':('ㅂ','cold'), '덥다':('ㅂ','hot'), '따뜻하다':('','warm'), '시원하다':('','cool'), '맑다':('','clear'),
+        '흐리다':('','cloudy'), '좋다':('','nice'), '나쁘다':('','bad')}
 
 def raining(
     noun:str='비', # 비 or 눈
@@ -2097,11 +2317,13 @@ def raining(
     time:Time|None=None, # When
     place:Place|None=None, # Where
 )->tuple[str,str]: # Korean, English
-    "Say that it rains or snows"
+    "Say that it rains or snows, or that the wind blows"
     verb, en = _sky[noun]
     vp = Phrase(en, _join(place and place.at, time and time.en))
-    if tense == 'present': vp = be(gerund(vp))
-    ko = _join(time and time.ko, place and attach(place.ko, '에'), attach(noun, '이/가'), conjugate(verb, *(('지 않',)*negative), *ending(level, tense, question)))
+    if noun == '바람': vp = be(base(vp))
+    elif tense == 'present': vp = be(gerund(vp))
+    ko = _join(time and time.ko, place and attach(place.ko, '에'), attach(noun, '이/가'),
+               conjugate(verb, *(('지 않',)*negative), *ending(level, tense, question)))
     return ko, finite(vp, 'it', 'it', tense, negative, question)
 
 def weather(
@@ -2117,21 +2339,24 @@ def weather(
     irregular, en = _air[ko]
     word = conjugate(ko, *(('지 않',)*negative), *ending(level, tense, question), irregular=irregular or None)
     vp = be(_join(en, place and place.at, time and time.en))
-    return _join(time and time.ko, place and attach(place.ko, '은/는'), '날씨가', word), finite(vp, 'the weather', 'it', tense, negative, question)
+    return _join(time and time.ko, place and attach(place.ko, '은/는'), '날씨가', word), finite(vp, 'the weather', 'it',
+            tense, negative, question)
 
 @drawn(4)
 def the_weather(r:random.Random)->Example:
     "Draw some weather"
-    tense, level, question, negative = r.choice(('past', 'present', 'future')), _level(r), r.random() < .25, r.random() < .2
+    tense, level, question, negative = r.choice(('past', 'present',
+            'future')), _level(r), r.random() < .25, r.random() < .2
     if question and negative: raise LookupError
-    fine = dict(past='어제 그저께 어젯밤에 지난주에 지난 주말에 오늘 아침에 월요일에', present='지금 오늘', future='내일 모레 이번 주말에 다음 주에 오늘 밤에 내일 아침에 금요일에')
-    time = r.choice([t for t in times if t.ko in fine[tense].split() or t.ko == fine[tense]]) if r.random() < .75 else None
+    fine = dict(past='어제,그저께,어젯밤에,지난 주말에,오늘 아침에,지난 토요일에', present='지금,오늘',
+                future='내일,모레,이번 주말에,다음 주에,오늘 밤에,내일 아침에,금요일에,일요일에')
+    time = r.choice([t for t in times if t.ko in fine[tense].split(',')]) if r.random() < .75 else None
     place = r.choice(members('@city', '@country', '시골')) if r.random() < .35 else None
     stop = '?' if question else '.'
     if r.random() < .5:
-        noun = r.choice(('비', '눈'))
+        noun = r.choice(('비', '비', '눈', '눈', '바람'))
         ko, en = raining(noun, tense, level, question, negative, time, place)
-        return Example(ko + stop, sentence(en, stop), 'rain', tense, '오다', noun)
+        return Example(ko + stop, sentence(en, stop), 'rain', tense, _sky[noun][0], noun)
     adjective = r.choice(list(_air))
     ko, en = weather(adjective, tense, level, question, negative, time, place)
     return Example(ko + stop, sentence(en, stop), 'weather', tense, adjective, '날씨')
