@@ -148,13 +148,13 @@ def members(
         found.update(dict.fromkeys(hits))
     return tuple(found)
 
-# %% ../nbs/00b_grammar.ipynb #2d53d62e
+# %% ../nbs/00b_grammar.ipynb #708e8af2
 def plural(
     word:str, # An English noun, or a phrase that ends in one
 )->str: # Its plural
     "Make a regular English plural"
-    if re.search('(s|x|z|ch|sh|[^aeiou]o)$', word) and not word.endswith(('photo', 'piano',
-            'kimono')): return word + 'es'
+    hiss = re.search('(s|x|z|ch|sh|[^aeiou]o)$', word) and not word.endswith(('photo', 'piano', 'kimono'))
+    if hiss: return word + 'es'
     return word[:-1] + 'ies' if re.search('[^aeiou]y$', word) else word + 's'
 
 def a_an(
@@ -566,7 +566,7 @@ class Example:
         pairs = [(self.verb, self.object), *self.more]
         return tuple(f'{v}+{o}' for v,o in pairs if v and o) + (f'{self.pattern}+{self.tense}',)
 
-# %% ../nbs/00b_grammar.ipynb #c7be278d
+# %% ../nbs/00b_grammar.ipynb #45692834
 def fits(
     verb:Verb, # A verb
     tense:str, # `past`, `present` or `future`
@@ -574,11 +574,11 @@ def fits(
     "Tell whether one would say `verb` in `tense`"
     flags = verb.flags
     if tense == 'past': return True
-    if tense == 'present': return bool({'daily', 'stative', 'habit'} & set(flags)) or ('thing' in flags
-            and 'once' not in flags)
+    timeless = 'thing' in flags and 'once' not in flags
+    if tense == 'present': return timeless or bool({'daily', 'stative', 'habit'} & set(flags))
     if 'stative' in flags: return verb.ko in ('살다', '필요하다')
     if 'unkind' in flags: return False
-    return 'involuntary' not in flags or 'motion' in flags or ('thing' in flags and 'once' not in flags)
+    return 'involuntary' not in flags or 'motion' in flags or timeless
 
 def volitional(
     verb:Verb, # A verb
@@ -592,7 +592,7 @@ def lasting(
     "Tell whether `verb` has a progressive"
     return not {'stative', 'point', 'habit', 'become'} & set(verb.flags)
 
-# %% ../nbs/00b_grammar.ipynb #3910437d
+# %% ../nbs/00b_grammar.ipynb #83278cd0
 @lru_cache(None)
 def _verbs(needs, tense):
     "Verbs that satisfy `needs` in `tense`, and their cumulative weights: many objects, more sentences"
@@ -602,9 +602,9 @@ def _verbs(needs, tense):
 @lru_cache(None)
 def _times(fit, verb, thing):
     "Times that go with a verb and its object"
-    v, meal = verb, isinstance(thing, Noun) and 'meal' in thing.classes
+    v, meal = verb, _of(thing, 'meal')
     part = next((f[5:] for f in v.flags if f.startswith('part:')), None)
-    if part is None and isinstance(thing, Noun) and thing.ko in ('별', '달'): part = 'night'
+    if part is None and _of(thing, '별', '달'): part = 'night'
     if 'stative' in v.flags and v.ko not in ('살다', '필요하다'): return []
     if fit == 'present' and 'daily' not in v.flags: fit = 'thing' if 'thing' in v.flags else 'none'
     found = [t for t in times if fit in t.fits or (fit == 'thing' and t.part == 'clock' and 'present' in t.fits)]
@@ -613,10 +613,15 @@ def _times(fit, verb, thing):
     if v.ko == '살다': return [t for t in found if t.en in _far]
     if 'far' in v.flags and v.ko not in ('공부하다', '일하다', '만나다', '가르치다'): found = [t for t in found if not t.part]
     if v.ko == '뜨다': return []
-    if v.ko in ('날다', '헤엄치다', '짖다', '피다', '자라다'): found = [t for t in found if t.ko in ('어제', '오늘 아침에', '지금', '내일')]
+    if v.ko in ('날다', '헤엄치다', '짖다', '피다', '자라다'):
+        found = [t for t in found if t.ko in ('어제', '오늘 아침에', '지금', '내일')]
     return [t for t in found if 'far' in v.flags or t.en not in _far]
 
 _far = ('last year', 'last month', 'next year', 'next month')
+
+def _of(thing, *classes):
+    "Whether `thing` is a noun of one of the classes, or is named"
+    return isinstance(thing, Noun) and bool({*thing.classes, thing.ko, thing.count} & set(classes))
 
 @lru_cache(None)
 def _adjectives(thing, negative=False):
@@ -663,7 +668,7 @@ def _companion(r, subject, *taken, roles=()):
     found = r.choice(pool)
     return None if found in (subject, *taken) else found
 
-# %% ../nbs/00b_grammar.ipynb #86418d0c
+# %% ../nbs/00b_grammar.ipynb #772d4a7c
 _plainly = ('싫어하다', '공부하다', '가르치다', '배우다', '연습하다', '젓다', '썰다', '붓다', '빨다')
 _always_dative = ('주다', '보여주다', '빌려주다')
 
@@ -712,10 +717,9 @@ def draw_clause(
         if isinstance(fit, dict): fit = fit.get(tense)
         fit = fit or ('future' if anytense and tense == 'present' else tense)
         if fit == 'present' and lasting(verb) and r.random() < (.15 if 'daily' in verb.flags else .6): fit = 'now'
-        if fit == 'present' and middle and r.random() < .25: found = [t for t in _times(fit, verb, thing)
-                if t.position == 'middle']
-        else: found = [t for t in _times(fit, verb, thing) if middle
-                       or (t.position == 'end' and t.en != 'soon' and not t.en.startswith('every '))]
+        often = fit == 'present' and middle and r.random() < .25
+        def fine(t): return t.position == 'end' and t.en != 'soon' and not t.en.startswith('every ')
+        found = [t for t in _times(fit, verb, thing) if (t.position == 'middle' if often else middle or fine(t))]
         if found: c = replace(c, time=r.choice(found))
     return _finish(r, c)
 
@@ -1067,15 +1071,15 @@ def ask_permission(
     "Ask whether one may"
     return wrap(replace(clause, dropped='I', kin='my'), may, '아/어도 되')
 
-# %% ../nbs/00b_grammar.ipynb #dbe80f5f
+# %% ../nbs/00b_grammar.ipynb #e8a7f1a3
 def _ongoing(v): return lasting(v) and (volitional(v) or v.ko == '울다') and 'unkind' not in v.flags
 
 _going_on = dict(tenses=('past', 'present'), needs=_ongoing, anytense=True, middle=False)
 
 def _progress(clause):
     if clause.tense == 'present' and clause.time and not is_now(clause): clause = replace(clause, time=None)
-    if clause.tense == 'past' and clause.time and clause.time.part != 'clock' and clause.time.ko not in ('어제', '어젯밤에',
-            '한 시간 전에', '오늘 아침에'):
+    short = ('어제', '어젯밤에', '한 시간 전에', '오늘 아침에')
+    if clause.tense == 'past' and clause.time and clause.time.part != 'clock' and clause.time.ko not in short:
         clause = replace(clause, time=None)
     honour, plain = _honour(clause), replace(clause, polite=False)
     subject, person = who(clause)
@@ -1112,10 +1116,8 @@ _once = dict(tenses=('present',), needs=lambda v: 'experience' in v.flags, fit=N
 
 def _ever(clause):
     o = clause.object
-    dull = isinstance(o, Person) and (o.kind != 'role' or 'role_fame' not in o.classes) or isinstance(o,
-            Noun) and o.ko in ('영화', '밥', '고기', '생선', '자전거', '수프', '샐러드')
-    if dull or isinstance(clause.subject, Person) and isinstance(o, Place) and o.ko in ('한국',
-            '서울') and clause.subject.honour: raise LookupError
+    dull = _of(o, '영화', '밥', '고기', '생선', '자전거', '수프', '샐러드', '닭고기', '소고기', '돼지고기', '햄버거', '피자', '국수')
+    if dull or (isinstance(o, Person) and 'role_fame' not in o.classes): raise LookupError
     return clause
 
 @pattern(2, **_once)
@@ -1139,7 +1141,7 @@ def ask_experience(
     "Ask whether one ever has"
     return wrap(_ever(clause), have, '(으)ㄴ 적이 있', often='ever')
 
-# %% ../nbs/00b_grammar.ipynb #a43a2a5b
+# %% ../nbs/00b_grammar.ipynb #2f37271f
 _skill = ('운전하다', '수영하다', '치다', '켜다', '불다', '굽다', '요리하다', '타다', '그리다', '고치다', '만들다')
 
 def _skilled(verb):
@@ -1173,7 +1175,7 @@ def decision(
 def _begun(v):
     return (lasting(v) and volitional(v) and 'daily' in v.flags and not {'motion', 'worn',
             'chore'} & set(v.flags)
-            and v.en not in ('take', 'go to work', 'wear') and v.ko != '자다')
+            and v.en not in ('take', 'go to work', 'wear') and v.ko not in ('자다', '전화하다', '사다', '타다'))
 
 @pattern(1.5, tenses=('past', 'future'), needs=_begun, middle=False, chances=(.3, .2, .1))
 def beginning(
@@ -1275,7 +1277,7 @@ def suggestion(r:random.Random)->Example:
     else: (ko, en), stop = shall_we(replace(c, level=r.choice(levels))), '?'
     return Example(ko + stop, sentence(en, stop), 'suggestion', 'present', *_pair(c))
 
-# %% ../nbs/00b_grammar.ipynb #fd5b957f
+# %% ../nbs/00b_grammar.ipynb #a29760d8
 _which = {'':'the', '이 ':'this', '그 ':'that', '제 ':'my'}
 
 def topic(
@@ -1290,9 +1292,10 @@ def topic(
     if 'study' in thing.classes or 'sport' in thing.classes: return thing.ko, thing.en
     return ('내 ' if which == '제 ' and level == '해체' else which) + thing.ko, noun_phrase(thing, _which[which])
 
+_one_of_a_kind = ('unique', 'proper', 'study', 'sport', '생일', '바람')
+
 def _draw_topic(r, thing, question=False):
-    if not isinstance(thing, Noun) or thing.count in ('unique', 'proper') or {'study',
-            'sport'} & set(thing.classes) or thing.ko in ('생일', '바람'): return ''
+    if not isinstance(thing, Noun) or _of(thing, *_one_of_a_kind): return ''
     mine = 2*(not question)*bool({'goods', 'carry', 'pet', 'wheels'} & set(thing.classes))
     return _either(r, ('', 5), ('이 ', 3), ('그 ', 1.5), ('제 ', mine))
 
@@ -1328,7 +1331,7 @@ def _describing(weight, tenses, degrees=('',), **how):
         a, thing = _draw_property(r)
         tense, degree = r.choice(tenses), r.choice(degrees)
         if tense == 'future' and not ({'state'} & set(a.flags)): raise LookupError
-        if degree and a.en == 'perfect': raise LookupError
+        if degree and ('color' in a.flags or a.en in ('perfect', 'new')): raise LookupError
         ko, en = describe(a, thing, _draw_topic(r, thing, how.get('question')), tense, _level(r), degree=degree, **how)
         stop = '?' if how.get('question') else '.'
         name = 'ask_property' if how.get('question') else 'no_property' if how.get('negative') else 'property'
@@ -1339,7 +1342,7 @@ patterns['property']     = _describing(6, ('past', 'present', 'present', 'future
 patterns['no_property']  = _describing(2.5, ('past', 'present'), negative=True)
 patterns['ask_property'] = _describing(2.5, ('past', 'present'), question=True)
 
-# %% ../nbs/00b_grammar.ipynb #0010c2fd
+# %% ../nbs/00b_grammar.ipynb #85a57f4c
 def _more(adjective): return adjective.comparative or comparative(adjective.en)
 
 def compare(
@@ -1383,11 +1386,11 @@ def comparison(r:random.Random)->Example:
     "Draw a comparison"
     a, thing = _draw_property(r, 'color', 'nocompare')
     level, tense = _level(r), r.choice(('past', 'present', 'present'))
-    if isinstance(thing, Noun) and r.random() < .4 and thing.count not in ('unique', 'proper') \
-       and not {'study', 'sport'} & set(thing.classes) and thing.ko not in ('생일', '바람'): other, which = thing, ('이 ',
-               '그 ')
-    else: other, which = r.choice([x for x in members(*a.nouns) if x != thing and _kindred(x, thing)] or [None]), ('',
-            '')
+    if isinstance(thing, Noun) and r.random() < .4 and not _of(thing, *_one_of_a_kind):
+        other, which = thing, ('이 ', '그 ')
+    else:
+        others = [x for x in members(*a.nouns) if x != thing and _kindred(x, thing)]
+        other, which = r.choice(others or [None]), ('', '')
     if other is None: raise LookupError
     ko, en = compare(a, thing, other, which, tense, level)
     return Example(ko + '.', sentence(en), 'comparison', tense, a.ko, thing.ko)
@@ -1396,11 +1399,9 @@ def comparison(r:random.Random)->Example:
 def highest(r:random.Random)->Example:
     "Draw a superlative"
     a, thing = _draw_property(r, 'color', 'nocompare')
-    if isinstance(thing, Noun) and (thing.count in ('unique', 'proper') or thing.ko in ('생일',
-            '바람')) and 'study' not in thing.classes: raise LookupError
-    which = _either(r, ('이 ', 3), ('그 ', 2), ('제 ', 1)) if isinstance(thing,
-            Noun) and 'study' not in thing.classes else ''
-    if which == '제 ' and not {'goods', 'carry', 'pet'} & set(thing.classes): raise LookupError
+    if _of(thing, *_one_of_a_kind) and not _of(thing, 'study'): raise LookupError
+    which = _either(r, ('이 ', 3), ('그 ', 2), ('제 ', 1)) if isinstance(thing, Noun) and not _of(thing, 'study') else ''
+    if which == '제 ' and not _of(thing, 'goods', 'carry', 'pet'): raise LookupError
     ko, en = most(a, thing, which, _level(r))
     return Example(ko + '.', sentence(en), 'highest', 'present', a.ko, thing.ko)
 
@@ -1479,7 +1480,7 @@ def naming(r:random.Random)->Example:
     return Example(ko + stop, sentence(en, stop), 'naming', 'present', '아니다' if negative else '이다', thing.ko,
                    ((adjective.ko, thing.ko),) if adjective else ())
 
-# %% ../nbs/00b_grammar.ipynb #412d3ac7
+# %% ../nbs/00b_grammar.ipynb #febd670a
 def owned(
     owner:Person, # Whose it is
     thing:Noun, # What it is
@@ -1518,9 +1519,8 @@ def belonging(r:random.Random)->Example:
     level, owner = _level(r), r.choice(_names + _kin + members('선생님', '의사', '학생', '아이', '손님'))
     if r.random() < .75:
         a, thing = _draw_property(r)
-        if not isinstance(thing, Noun) or not {'goods', 'carry', 'pet', 'wheels', 'plan', 'info',
-                                               'thought'} & set(thing.classes): raise LookupError
-        if thing.ko in ('비누', '사실'): raise LookupError
+        mine = _of(thing, 'goods', 'carry', 'pet', 'wheels', 'plan', 'info', 'thought')
+        if not mine or _of(thing, '비누', '사실'): raise LookupError
         ko, en = owned(owner, thing, level)
         tense = r.choice(('present', 'present', 'past'))
         return Example(f'{attach(ko, "은/는")} {inflect_korean(a, *ending(level, tense))}.',
@@ -1751,7 +1751,7 @@ def how_many(r:random.Random)->Example:
     en = f'how many {many} ' + finite(english(c, object=c.verb.prep), subject, person, tense, False, True)
     return Example(ko + '?', sentence(en, '?'), 'how_many', tense, *_pair(c))
 
-# %% ../nbs/00b_grammar.ipynb #ee993bfc
+# %% ../nbs/00b_grammar.ipynb #851594d4
 def _means():
     "Verb, objects, tools, English"
     spoons = (('젓가락', 'with chopsticks'), ('숟가락', 'with a spoon'))
@@ -1805,23 +1805,23 @@ def means(r:random.Random)->Example:
 @drawn(2.5)
 def from_to(r:random.Random)->Example:
     "Draw a way from one place to another"
-    a, b = r.sample(members('@city') if r.random() < .3 else [p for p in members('@town') if p.ko not in ('대학교',
-            '공항')], 2)
+    near = [p for p in members('@town') if p.ko not in ('대학교', '공항')]
+    a, b = r.sample(members('@city') if r.random() < .3 else near, 2)
     level, tense = _level(r), r.choice(('past', 'past', 'future'))
     verb = r.choice([v for v in verbs if v.ko in ('걷다', '달리다', '가다')]) if 'city' not in a.classes else _verb['가다']
     c = draw_clause(r, tense, verb=verb, object=None, chances=(.5, 0, 0), middle=False, level=level,
                     kinds='none I we he name kin role')
     way = f'{a.ko}에서 {b.ko}까지'
     if verb.ko == '가다':
-        tool = r.choice(('비행기', '배') if '제주도' in (a.ko, b.ko) else ('버스', '기차', '자동차') if 'city' in a.classes
-                        else ('버스', '지하철', '택시', '자전거'))
+        tools = ('버스', '지하철', '택시', '자전거') if a in near else ('버스', '기차', '자동차')
+        tool = r.choice(('비행기', '배') if '제주도' in (a.ko, b.ko) else tools)
         way, said = f'{way} {attach(tool, "(으)로")}', f' by {_noun[tool].en}'
     else: said = ''
     subject, person = who(c)
     en = finite(english(c, object='', means=f'from {a.en} to {b.en}{said}'), subject, person, tense)
     return Example(korean(c, means=way) + '.', sentence(en), 'from_to', tense, verb.ko, b.ko)
 
-# %% ../nbs/00b_grammar.ipynb #cb9c5b4f
+# %% ../nbs/00b_grammar.ipynb #21a315b4
 _adnominal = dict(past='(으)ㄴ', present='는', future='(으)ㄹ')
 
 def relative(
@@ -1843,12 +1843,11 @@ def _draw_relative(r, level, tense='', needs=None):
     c = draw_clause(r, tense, level=level, chances=(.4*(tense != 'present'), .2, 0), kinds='I I name kin we he',
         needs=lambda v: v.particle in ('을/를',) and v.article in ('a', 'generic') and v.object[0][0] != '@'
               and v.en not in ('want', 'spend') and 'habit' not in v.flags and (needs is None or needs(v)))
-    if not isinstance(c.object, Noun) or c.object.count in ('proper',
-            'unique') or c.tense == 'present' and (c.object.classes[:1] == ('study',)): raise LookupError
-    if {'sport', 'study', 'meal', 'language', 'time'} & set(c.object.classes): raise LookupError
+    if not isinstance(c.object, Noun): raise LookupError
+    if _of(c.object, 'proper', 'unique', 'sport', 'study', 'meal', 'time'): raise LookupError
     return c
 
-# %% ../nbs/00b_grammar.ipynb #1f4508c7
+# %% ../nbs/00b_grammar.ipynb #584e6b60
 @drawn(4.5)
 def relative_naming(r:random.Random)->Example:
     "Draw 'this is the book I bought'"
@@ -1871,6 +1870,7 @@ def relative_property(r:random.Random)->Example:
     c = _draw_relative(r, level, r.choice(('past', 'past', 'present')))
     found = [a for a in _adjectives(c.object, True) if 'attributive' not in a.flags]
     if not found: raise LookupError
+    if c.verb.ko == '그리다' and not _of(c.object, '그림', '지도'): raise LookupError
     gone = c.verb.ko in ('먹다', '마시다', '팔다', '보내다', '잃어버리다')
     a, tense = r.choice(found), 'past' if c.tense == 'past' and (gone or r.random() < .4) else 'present'
     ko, en = relative(c)
@@ -1959,7 +1959,7 @@ def relative_doer(r:random.Random)->Example:
                    sentence(finite(be(person_phrase(who_is)), en, 'he')),
                    'relative_doer', tense, *_pair(c))
 
-# %% ../nbs/00b_grammar.ipynb #c4d9a28d
+# %% ../nbs/00b_grammar.ipynb #c67012af
 def _second(clause, tense):
     "An English phrase that shares the subject and auxiliary of the clause before"
     vp, person = english(clause), who(clause)[1]
@@ -2030,8 +2030,8 @@ def _two(r, first_needs, then_needs, name, join, tenses=('past', 'future', 'pres
     if tense == 'present' and (is_now(then) or then.time is None): raise LookupError
     if first.place and then.place: then = replace(then, place=None)
     first = replace(first, topic='은/는', will=False, polite=False, early=False)
-    if isinstance(first.subject, Person) and first.subject.honour: first = replace(first,
-            topic=r.choice(('은/는', '께서는')))
+    if isinstance(first.subject, Person) and first.subject.honour:
+        first = replace(first, topic=r.choice(('은/는', '께서는')))
     if then.time and then.time.ko in ('곧', '나중에'): then = replace(then, time=None)
     first, then = replace(first, time=then.time), replace(then, time=None, early=False)
     ko, en = join(first, then)
@@ -2055,10 +2055,8 @@ def _meanwhile(r:random.Random)->Example:
     fine = [v for v in _verbs(_chainable, tense)[0] if v.ko in _beside[verb, thing] and v.en not in ('brush', 'take')]
     main = draw_clause(r, tense, verb=r.choice(fine), level=level, middle=False, chances=(.3, .25*(verb != '걷다'), .1),
                        kinds='none I kin name')
-    if is_now(main) or main.object and main.object.ko in ('문자', '화장실') or main.time and main.time.ko in ('곧',
-            '나중에'): raise LookupError
-    if main.object and {'drink', 'news', 'tv'} & set(getattr(main.object, 'classes', ())) and verb in ('보다', '마시다',
-            '듣다') and main.verb.ko == verb: raise LookupError
+    if is_now(main) or _of(main.object, '문자') or (main.time and main.time.ko in ('곧', '나중에')): raise LookupError
+    if _of(main.object, 'drink', 'news', 'tv') and main.verb.ko == verb: raise LookupError
     aside = replace(plan(verb, thing, main.subject.ko if main.subject else '', tense=tense, level=level), topic='은/는',
                     bare=True, time=main.time)
     main = replace(main, early=False, time=None)
@@ -2070,7 +2068,7 @@ patterns['after'] = 3, _time_clause('after', after)
 patterns['before'] = 3, _time_clause('before', before)
 patterns['meanwhile'] = patterns.pop('_meanwhile')
 
-# %% ../nbs/00b_grammar.ipynb #e715139f
+# %% ../nbs/00b_grammar.ipynb #e3f2a2ba
 def contrast(
     first:Clause, # One
     other:Clause, # And the other, with a subject of its own
@@ -2083,20 +2081,22 @@ def contrast(
     subject, person = who(other)
     return ko, f"{tell(first)}, but {subject} {inflect(Phrase('do', past='did'), person, other.tense)}n't"
 
+def _differing(v):
+    "Whether people may differ in what they do"
+    if v.ko in ('좋아하다', '싫어하다'): return True
+    return 'daily' in v.flags and v.object and v.article != 'poss' and v.object[0][0] != '@' and lasting(v)
+
 @drawn(3.5)
 def but(r:random.Random)->Example:
     "Draw two people who differ"
     tense, level = r.choice(('past', 'present', 'present')), _level(r)
-    c = draw_clause(r, tense, needs=lambda v: (v.ko in ('좋아하다', '싫어하다') or 'daily' in v.flags)
-                    and v.object and v.article != 'poss' and v.object[0][0] != '@' and lasting(v) or v.ko in ('좋아하다',
-                            '싫어하다'),
-                    level=level, kinds='I name kin', fit=None, chances=(0, 0, .1))
+    c = draw_clause(r, tense, needs=_differing, level=level, kinds='I name kin', fit=None, chances=(0, 0, .1))
     if not isinstance(c.object, Noun): raise LookupError
     other = _companion(r, c.subject)
     thing = r.choice(members(*c.verb.object))
     negative = r.random() < .4
-    if other is None or (not negative and (thing == c.object or not isinstance(thing, Noun) or not _kindred(thing,
-            c.object))): raise LookupError
+    kindred = isinstance(thing, Noun) and thing != c.object and _kindred(thing, c.object)
+    if other is None or not (negative or kindred): raise LookupError
     c = replace(c, topic='은/는', polite=False)
     d = replace(c, subject=other, object=c.object if negative else thing, modifier=None if not negative else c.modifier)
     ko, en = contrast(c, d, negative)
@@ -2142,7 +2142,7 @@ def two_sided(r:random.Random)->Example:
     ko, en = two_sides(thing, a, b, _draw_topic(r, thing), tense, _level(r))
     return Example(ko + '.', sentence(en), 'two_sided', tense, b.ko, thing.ko, ((a.ko, thing.ko),))
 
-# %% ../nbs/00b_grammar.ipynb #cb8ac81d
+# %% ../nbs/00b_grammar.ipynb #03d3ab1a
 @dataclass(frozen=True)
 class Cause:
     "A state of things, and what people do about it"
@@ -2240,21 +2240,14 @@ def _because(name, join, tense, weight):
         subject = draw_subject(r, _verb['읽다'], False, level, 'none I kin name we')
         i = r.randrange(len(cause.effects))
         then, negative = effect(cause, i, subject=subject, tense=tense, level=level, bare=True, topic='은/는')
-        if cause.kind in ('have',) and tense == 'past' and cause.noun == '돈': raise LookupError
-        if isinstance(then.object, Person) and (then.object == subject or then.object.kind == 'kin'
-                                                and not _near(subject)): raise LookupError
-        if negative and then.verb.ko == '운동하다': then = replace(then, bare=True)
-        if then.verb.places and not negative and cause.ko not in ('아프다',
-                '행복하다') and r.random() < .25 and not isinstance(then.object, Place): then = replace(then,
-                        place=_place[r.choice(then.verb.places)])
-        if then.place and then.place.ko in ('집',) and then.verb.ko == '사다': raise LookupError
-        place_ok = cause.kind not in ('weather', 'rain')
-        if not place_ok: then = replace(then, place=None)
-        if tense == 'past' and r.random() < .3: then = replace(then,
-                time=r.choice([t for t in times if t.ko in ('어제', '오늘')]))
-        if tense == 'future' and r.random() < .3: then = replace(then,
-                time=r.choice([t for t in times if t.ko in ('내일', '이번 주말에', '오늘 밤에')]))
-        if then.time and 'meal' in getattr(then.object, 'classes', ()): then = replace(then, time=None)
+        o, inside = then.object, cause.kind not in ('weather', 'rain') and cause.ko not in ('아프다', '행복하다')
+        if cause.noun == '돈' and cause.kind == 'have' and tense == 'past': raise LookupError
+        if isinstance(o, Person) and (o == subject or (o.kind == 'kin' and not _near(subject))): raise LookupError
+        if inside and then.verb.places and not negative and not isinstance(o, Place) and r.random() < .25:
+            then = replace(then, place=_place[r.choice(then.verb.places)])
+        days = dict(past=('어제', '오늘'), future=('내일', '이번 주말에', '오늘 밤에')).get(tense)
+        if days and r.random() < .3 and not _of(o, 'meal'):
+            then = replace(then, time=r.choice([t for t in times if t.ko in days]))
         ko, en = join(cause, then, negative)
         return Example(ko + '.', sentence(en), name, tense, *_pair(then))
     return weight, draw
@@ -2271,7 +2264,7 @@ patterns['whenever']  = _because('whenever', whenever, 'present', 3.5)
 patterns['if']        = _because('if', conditional, 'future', 4)
 patterns['please_if'] = 1, _please_if
 
-# %% ../nbs/00b_grammar.ipynb #871eba20
+# %% ../nbs/00b_grammar.ipynb #7950c504
 def purpose(
     clause:Clause, # What one means to do
     going:Clause, # 가다 or 오다 with its place
@@ -2294,8 +2287,8 @@ def errand(r:random.Random)->Example:
                     and 'worn' not in v.flags
                     and v.ko not in ('운전하다', '타다', '샤워하다', '걷다', '줍다', '시작하다') and v.en not in ('spend',),
                     anytense=True, question=question, fit=None, chances=(0, 1, .15), kinds='none I name kin we')
-    if c.place is None or not ({'town', 'outdoor'} & set(c.place.classes)) or c.place.ko in ('학교', '대학교', '회사', '집',
-            '마당', '정원'): raise LookupError
+    if c.place not in members('@town', '@outdoor'): raise LookupError
+    if c.place.ko in ('학교', '대학교', '회사', '마당', '정원'): raise LookupError
     going = draw_clause(r, tense, verb=_verb['가다'], object=c.place, subject=c.subject, question=question,
                         chances=(.6, 0, 0), level=c.level)
     if is_now(going) or (tense == 'present' and not going.time and question): raise LookupError
