@@ -226,12 +226,12 @@ def prepare_splits(
                   leaks={split: len(pairs) for split,pairs in leaks.items()}, kept={split: len(pairs) for split,pairs in splits.items()})
     return splits,report
 
-# %% ../nbs/02_cleaning.ipynb #5bf0cd4a
+# %% ../nbs/02_cleaning.ipynb #c32cf96f
 def split_data(
     source:str='', # Source in `raw_dir` to take; may be left out if there is only one
     raw_dir:str='data/raw', # Folder of the sources
     config:str='', # Config file, .toml or .py
-    **fields:'kotrans.config.TransformerConfig'
+    **fields:TransformerConfig
 )->dict: # The report
     "Clean a source, divide it, check it for leaks, and write the splits to `data_dir`"
     c = load_config(config).replace(**fields) if config else TransformerConfig(**fields)

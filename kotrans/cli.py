@@ -132,19 +132,26 @@ def _comments(source):
     toks = tokenize.generate_tokens(io.StringIO(source).readline)
     return {t.start[0]: t.string.lstrip('# ').strip() for t in toks if t.type==tokenize.COMMENT}
 
-# %% ../nbs/00_cli.ipynb #6dc6faa1
+# %% ../nbs/00_cli.ipynb #48b75b63
+def _absolute(module, node):
+    "The module that `from … import` names, seen from `module`"
+    return '.'.join([*module.split('.')[:-node.level], *filter(None, [node.module])]) if node.level else node.module
+
+# %% ../nbs/00_cli.ipynb #319b7dd8
 def read_docments(
     path:str, # Dotted name, such as `kotrans.training.train` or `kotrans.config.TransformerConfig`
 )->tuple: # The docstring, and a list of `Parameter`s
     "Read the parameters of a function, or the fields of a config class, without importing their module"
     module,name = path.rsplit('.', 1)
     source = Path(find_spec(module).origin).read_text('utf-8')
-    nodes = {o.name: o for o in ast.parse(source).body if isinstance(o, (ast.FunctionDef, ast.ClassDef))}
+    body = ast.parse(source).body
+    nodes = {o.name: o for o in body if isinstance(o, (ast.FunctionDef, ast.ClassDef))}
+    imported = {a.asname or a.name: f'{_absolute(module, o)}.{a.name}' for o in body if isinstance(o, ast.ImportFrom) for a in o.names}
     if name not in nodes: raise AttributeError(f'{module} has no {name}')
-    return _read(nodes[name], nodes, _comments(source))
+    return _read(nodes[name], nodes, _comments(source), imported)
 
-# %% ../nbs/00_cli.ipynb #4b9a504a
-def _read(node, nodes, comments):
+# %% ../nbs/00_cli.ipynb #73a7d314
+def _read(node, nodes, comments, imported):
     "Docstring and parameters of one function or class"
     found = {}
     def add(name, anno, default, line, positional=False):
@@ -152,7 +159,7 @@ def _read(node, nodes, comments):
         found[name] = Parameter(name, _type(anno, f'{node.name}.{name}'), value, comments.get(line, ''), positional)
     if isinstance(node, ast.ClassDef):
         for base in node.bases:
-            if getattr(base, 'id', None) in nodes: found |= {p.name: p for p in _read(nodes[base.id], nodes, comments)[1]}
+            if getattr(base, 'id', None) in nodes: found |= {p.name: p for p in _read(nodes[base.id], nodes, comments, imported)[1]}
         for o in node.body:
             if isinstance(o, ast.AnnAssign): add(o.target.id, o.annotation, o.value, o.end_lineno)
     else:
@@ -161,9 +168,9 @@ def _read(node, nodes, comments):
         defaults = [None]*(len(args)-len(a.defaults)) + a.defaults
         for i,(o,d) in enumerate(zip(args, defaults)): add(o.arg, o.annotation, d, o.end_lineno, i<len(a.posonlyargs) or d is None)
         for o,d in zip(a.kwonlyargs, a.kw_defaults): add(o.arg, o.annotation, d, o.end_lineno)
-        if a.kwarg and isinstance(a.kwarg.annotation, ast.Constant):
-            fields = read_docments(a.kwarg.annotation.value)[1]
-            found |= {p.name: p for p in fields if p.name not in found}
+        kind = getattr(a.kwarg and a.kwarg.annotation, 'id', None)
+        fields = _read(nodes[kind], nodes, comments, imported)[1] if kind in nodes else read_docments(imported[kind])[1] if kind in imported else []
+        found |= {p.name: p for p in fields if p.name not in found}
     return ast.get_docstring(node) or '', list(found.values())
 
 # %% ../nbs/00_cli.ipynb #56041acd
@@ -204,7 +211,7 @@ def parse(
         parser.error(f'unknown argument {unknown[0]}' + nearest(unknown[0].split('=')[0], flags))
     return vars(got)
 
-# %% ../nbs/00_cli.ipynb #94bbba70
+# %% ../nbs/00_cli.ipynb #3393d83f
 def run(
     module:str, # Where the function lives, such as `kotrans.training`
     name:str, # The function
@@ -213,9 +220,9 @@ def run(
     "Run a function as a command"
     script = Path(sys.argv[0]).stem
     prog = script if script.startswith('kotrans-') else name.replace('_', '-')
-    parser = make_parser(prog, *read_docments(f'{module}.{name}'))
-    args = parse(parser, sys.argv[1:] if argv is None else argv)
-    positional = [args.pop(p.name) for p in read_docments(f'{module}.{name}')[1] if p.positional and p.name in args]
+    doc,params = read_docments(f'{module}.{name}')
+    args = parse(make_parser(prog, doc, params), sys.argv[1:] if argv is None else argv)
+    positional = [args.pop(p.name) for p in params if p.positional and p.name in args]
     try: getattr(importlib.import_module(module), name)(*positional, **args)
     except InputError as e: return _fail(prog, e)
     except BrokenPipeError:

@@ -134,14 +134,14 @@ def run_config(
             raise InputError(f'{name}={value!r}: {resume} was trained with {getattr(saved, name)!r}; a resumed run keeps it (these may change: {", ".join(_FREE)})')
     return saved.replace(**fields)
 
-# %% ../nbs/14a_pipeline.ipynb #cb65cb63
+# %% ../nbs/14a_pipeline.ipynb #49fd8f3b
 def train(
     small:bool=False, # The small run: make whatever is missing, from the embedded corpus, and train the tiny preset
     preset:str='', # Model size: tiny, small or base (the default)
     config:str='', # A config file, .toml or .py, instead of a preset
     resume:str='', # A checkpoint to go on from
     report:bool=True, # End with translations and scores of the test sets
-    **fields:'kotrans.config.TransformerConfig'
+    **fields:TransformerConfig
 ):
     "Train a Korean-English Transformer"
     c = run_config(preset or ('tiny' if small and not config and not resume else ''), config, resume, **fields)
@@ -153,11 +153,11 @@ def train(
     print(f'trained in {(time.perf_counter()-start)/60:.1f} minutes; the best model is {c.checkpoint_dir}/best_model.pt')
     if report: test_report(c, seed=c.seed, epochs=len(history), minutes=sum(r['seconds'] for r in history)/60, parameters=sum(p.numel() for p in trainer.model.parameters()))
 
-# %% ../nbs/14a_pipeline.ipynb #ebc22486
+# %% ../nbs/14a_pipeline.ipynb #528b8af4
 def check_pipeline(
     preset:str='', # Model size: tiny, small or base (the default)
     config:str='', # A config file, .toml or .py, instead of a preset
-    **fields:'kotrans.config.TransformerConfig'
+    **fields:TransformerConfig
 ):
     "Send one real batch through data, model, loss and gradient, and judge the numbers"
     t = make_trainer(run_config(preset, config, **fields), progress=False)

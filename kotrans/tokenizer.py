@@ -183,9 +183,9 @@ def _report(tokenizer, language, lines, marks, asked, max_len):
     print(f'{language}: {size}, {(sum(lengths)-marks*len(lengths))/max(words, 1):.2f} pieces a word, {sum(lengths)/len(lengths):.1f} tokens '
           f'a sentence, {sum(n>max_len for n in lengths)/len(lengths):.2%} of sentences over max_len={max_len}')
 
-# %% ../nbs/03_tokenizer.ipynb #077c95ad
+# %% ../nbs/03_tokenizer.ipynb #856a232d
 def train_tokenizers(
-    **fields:'kotrans.config.TransformerConfig'
+    **fields:TransformerConfig
 )->tuple: # Korean and English `Tokenizer`
     "Learn the vocabularies from the training text in `data_dir` and write them to `vocab_dir`"
     config = TransformerConfig(**fields)
