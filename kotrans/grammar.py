@@ -592,10 +592,10 @@ def lasting(
     "Tell whether `verb` has a progressive"
     return not {'stative', 'point', 'habit', 'become'} & set(verb.flags)
 
-# %% ../nbs/00b_grammar.ipynb #83278cd0
+# %% ../nbs/00b_grammar.ipynb #fed9e038
 @lru_cache(None)
 def _verbs(needs, tense):
-    "Verbs that satisfy `needs` in `tense`, and their cumulative weights: many objects, more sentences"
+    "Verbs that satisfy `needs` in `tense`, and their weights: many objects, more sentences"
     found = [v for v in verbs if (tense is None or fits(v, tense)) and (needs is None or needs(v))]
     return found, [4 + min(len(members(*v.object)), 16) if v.object else 10 if 'thing' in v.flags else 7 for v in found]
 
