@@ -56,7 +56,7 @@ class ConfigFields:
         "All fields as a plain `dict`"
         return asdict(self)
 
-# %% ../nbs/00_config.ipynb #c3ee3aa0
+# %% ../nbs/00_config.ipynb #42e72ba7
 class BaseConfig(ConfigFields):
     "Data, vocabularies, batches and training: what all models share"
     data_dir:str='data/processed' # Folder of train, validation and test files, .ko and .en
@@ -66,6 +66,14 @@ class BaseConfig(ConfigFields):
     min_chars:int=1 # Shortest sentence kept, in characters
     max_chars:int=500 # Longest sentence kept, in characters
     max_ratio:float=4.0 # Largest ratio of the sides' lengths, after scaling Korean to English length
+    min_hangul:float=0.2 # Least share of Hangul among the letters of the Korean side; Korean manuals hold much English
+    min_latin:float=0.5 # Least share of Latin letters among those of the English side
+    max_repeats:int=10 # Longest run of one character, other than digits; 0 allows any
+    max_sentence_gap:int=3 # Largest difference of the sides' numbers of sentences; translators join and divide a few
+    skip_checks:str='' # Reasons not to drop for, with commas between, such as 'numbers disagree,addresses differ'
+    near_duplicate:float=0.8 # Share of common letter triples from which sentences are near-duplicates; 0 looks for exact copies only
+    near_own_splits:bool=False # Look for near-duplicates also in a source that brings its own splits
+    test_files:str='' # Test sets kept elsewhere whose sentences must not be in training: text files, with commas between
     validation_size:int=2000 # Pairs in the validation set, when a source brings none of its own
     test_size:int=2000 # Pairs in the test set, likewise
     tokenizer_type:str='unigram' # SentencePiece model: unigram or bpe
@@ -84,27 +92,42 @@ class BaseConfig(ConfigFields):
     adam_beta1:float=0.9 # Adam's decay of the mean (paper, section 5.3)
     adam_beta2:float=0.98 # Adam's decay of the square
     adam_eps:float=1e-9 # Adam's epsilon
+    weight_decay:float=0.0 # Decay of the weight matrices (AdamW); biases and norms never decay
+    ema_decay:float=0.0 # Decay of a running average of the weights that is validated and kept as the best; 0 keeps none
+    precision:str='float32' # Arithmetic on a CUDA GPU: float32 or bfloat16
     warmup_steps:int=4000 # Steps until the learning rate peaks
     lr_factor:float=1.0 # Multiplies the whole learning-rate curve
     save_every:int=5 # Epochs between kept checkpoints; 0 keeps only the best
-    keep_checkpoints:int=5 # How many of those stay on the disk; 0 keeps all
+    save_every_steps:int=0 # Steps between checkpoints within an epoch; 0 makes none
+    save_every_minutes:float=0.0 # Minutes between checkpoints within an epoch; 0 makes none
+    keep_checkpoints:int=5 # How many of each kind stay on the disk; 0 keeps all
     eval_every:int=1 # Epochs between validations
+    best_by:str='loss' # What makes a model the best on the validation set: loss or bleu
+    patience:int=0 # Stop after so many validations without a new best; 0 never stops early
+    max_bad_steps:int=10 # Stop after so many steps in a row whose gradient is not finite; 0 never stops
+    log:str='csv' # Log of the epochs: csv, or tensorboard (beside the csv)
     seed:int=42 # Seed of initial weights, order of sentences and dropout
     device:str='auto' # cpu, cuda, mps, or auto for the fastest there is
 
     def validate(self):
+        for name in ('min_hangul', 'min_latin', 'near_duplicate'):
+            if not 0<=getattr(self, name)<=1: raise InputError(f'config field {name}: must be between 0 and 1, not {getattr(self, name)!r}')
         _positive(self, 'src_vocab_size tgt_vocab_size max_chars max_len batch_size num_epochs accumulation_steps warmup_steps eval_every')
-        _at_least_zero(self, 'min_chars batch_tokens grad_clip max_minutes save_every keep_checkpoints validation_size test_size')
-        _share(self, 'label_smoothing adam_beta1 adam_beta2')
-        if self.tokenizer_type not in ('unigram', 'bpe'): raise InputError(f"config field tokenizer_type: 'unigram' or 'bpe', not {self.tokenizer_type!r}")
+        _at_least_zero(self, 'min_chars max_repeats max_sentence_gap batch_tokens grad_clip max_minutes save_every save_every_steps save_every_minutes keep_checkpoints patience max_bad_steps weight_decay validation_size test_size')
+        _share(self, 'label_smoothing adam_beta1 adam_beta2 ema_decay')
+        _one_of(self, 'tokenizer_type', 'unigram', 'bpe')
+        _one_of(self, 'best_by', 'loss', 'bleu')
+        _one_of(self, 'precision', 'float32', 'bfloat16')
+        _one_of(self, 'log', 'csv', 'tensorboard')
 
-# %% ../nbs/00_config.ipynb #418a6c62
+# %% ../nbs/00_config.ipynb #293f58c6
 def _need(config, names, good, what):
     "Raise an `InputError` for the first of `names` whose value is not `good`"
     for name in names.split():
         if not good(getattr(config, name)): raise InputError(f'config field {name}: {what}, not {getattr(config, name)!r}')
 def _positive(config, names): _need(config, names, lambda x: x>0, 'must be above zero')
 def _at_least_zero(config, names): _need(config, names, lambda x: x>=0, 'must not be negative')
+def _one_of(config, name, *values): _need(config, name, lambda x: x in values, ' or '.join(map(repr, values)))
 def _share(config, names): _need(config, names, lambda x: 0<=x<1, 'must be at least 0 and below 1')
 
 # %% ../nbs/00_config.ipynb #8eea5bef
