@@ -6,7 +6,7 @@
 __all__ = ['missing', 'prepare', 'read_split', 'make_trainer', 'corpus_scores', 'validation_bleu', 'machine_name', 'test_report',
            'run_config', 'train', 'check_pipeline']
 
-# %% ../nbs/14a_pipeline.ipynb #eaa8e8c5
+# %% ../nbs/14a_pipeline.ipynb #85b7141f
 import json,math,os,platform,time
 from pathlib import Path
 import sacrebleu,torch
@@ -14,7 +14,7 @@ import kotrans
 from .batching import encode_corpus
 from .checkpoint import load_checkpoint,newest_checkpoint
 from .cleaning import split_data
-from .cli import InputError,atomic_write,read_lines
+from .cli import InputError,atomic_write
 from .config import BaseConfig,TransformerConfig,load_config,preset as get_preset
 from .corpora import download_data,read_parallel
 from .masking import padding_mask,target_mask
@@ -42,7 +42,7 @@ def _require(config):
     commands = ', then '.join(dict.fromkeys(c for _,c in lack))
     raise InputError(f"missing {', '.join(str(p) for p,_ in lack)}; make them with {first}{commands} (or everything at once, from the embedded corpus: kotrans-train --small)")
 
-# %% ../nbs/14a_pipeline.ipynb #7321e18a
+# %% ../nbs/14a_pipeline.ipynb #22e24158
 def prepare(
     config:TransformerConfig, # Where to, and how large the vocabularies are
 ):
@@ -51,11 +51,9 @@ def prepare(
     raw = Path(config.data_dir).parent/'raw'
     if 'kotrans-split-data' in commands:
         if not raw.exists(): download_data('embedded', raw_dir=str(raw))
-        split_data(raw_dir=str(raw), **_changed(config, 'data_dir min_chars max_chars max_ratio validation_size test_size'))
+        split_data(raw_dir=str(raw), **config.to_dict())
     if 'kotrans-train-tokenizer' in commands:
-        train_tokenizers(**_changed(config, 'data_dir vocab_dir tokenizer_type src_vocab_size tgt_vocab_size shared_vocab character_coverage'))
-
-def _changed(config, names): return {n: getattr(config, n) for n in names.split()}
+        train_tokenizers(**config.to_dict())
 
 # %% ../nbs/14a_pipeline.ipynb #6b98edaf
 def read_split(
