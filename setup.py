@@ -29,7 +29,7 @@ setup(
     packages=find_packages(include=[lib_path, lib_path + '.*']),
     package_data={lib: ['data/*']},
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split(), 'data': cfg['data_requirements'].split()},
+    extras_require={k.removesuffix('_requirements'): v.split() for k,v in cfg.items() if k.endswith('_requirements')},
     entry_points={'console_scripts': cfg.get('console_scripts', '').split(),
                   'nbdev': [f'{lib_path}={lib_path}._modidx:d']},
 )
