@@ -8,10 +8,11 @@ __all__ = ['EVAL_SIZE', 'REFERENCE', 'SOURCES', 'Phrase', 'phrasebook', 'generat
            'load_hub', 'hub_splits', 'read_aihub', 'file_sha256', 'write_json', 'sweep', 'store_source',
            'verify_source', 'download_data']
 
-# %% ../nbs/01_corpora.ipynb #8b4318ca
-import hashlib,importlib.util,json,os,socket,zipfile
+# %% ../nbs/01_corpora.ipynb #18aa3abc
+import hashlib,json,os,socket,zipfile,zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime,timezone
 from functools import cache
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from . import __version__
 from .cli import InputError,nearest,read_lines,write_lines,atomic_write
-from .formats import Pair,need,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,text_lines,tsv_rows
+from .formats import Pair,choose_columns,field_text,need,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,text_lines,tsv_rows
 from .grammar import generate
 
 # %% ../nbs/01_corpora.ipynb #8b15b232
@@ -253,42 +254,52 @@ register(Source('moo', 'Korean Parallel Corpora, news', 'CC BY-SA 3.0', _hub('mo
 register(Source('tatoeba', 'Tatoeba challenge, Korean and English', 'CC BY 2.0', _hub('tatoeba', 'Helsinki-NLP/tatoeba_mt', ('eng-kor', 'eng-kor_Hang'), 'ko=targetString,en=sourceString'), _HUB_OPTIONS))
 register(Source('opus100', 'OPUS-100, Korean and English', 'that of the OPUS corpora it is drawn from', _hub('opus100', 'Helsinki-NLP/opus-100', ('en-ko',)), _HUB_OPTIONS));
 
-# %% ../nbs/01_corpora.ipynb #186a798f
-def _sheet(file):
-    "The rows of a spreadsheet's first sheet, as dicts"
-    book = need('openpyxl', 'openpyxl', f'{file}: reading .xlsx').load_workbook(file, read_only=True, data_only=True)
-    rows = book.worksheets[0].iter_rows(values_only=True)
-    names = [str(c) if c is not None else '' for c in next(rows, ())]
-    return [dict(zip(names, row)) for row in rows if any(c is not None for c in row)]
+# %% ../nbs/01_corpora.ipynb #86827403
+def _sheet_pairs(file, columns):
+    "The pairs of a spreadsheet's first sheet, row by row"
+    openpyxl = need('openpyxl', 'openpyxl', f'{file}: reading .xlsx')
+    try:
+        with closing(openpyxl.load_workbook(file, read_only=True, data_only=True)) as book:
+            sheet,chosen = book.worksheets[0],None
+            sheet.reset_dimensions()
+            for number,row in enumerate(sheet.iter_rows(values_only=True), 1):
+                row,where = ['' if cell is None else cell for cell in row],f'{file}, row {number}'
+                if chosen:
+                    if any(row): yield tuple(field_text(row[i] if i<len(row) else '', where) for i in chosen)
+                elif any(row):
+                    names = [str(cell) for cell in row]
+                    chosen = [names.index(c) for c in choose_columns(names, columns, where)]
+    except InputError: raise
+    except (OSError, EOFError, LookupError, ValueError, SyntaxError, zlib.error, zipfile.BadZipFile) as e: raise InputError(f'{file}: not a spreadsheet ({_cause(e)})') from None
 
-def _json_rows(file):
-    "The records of a JSON file: a list, or the first list of objects inside an object"
+# %% ../nbs/01_corpora.ipynb #a81900ea
+def _json_pairs(file, columns):
+    "The pairs of a JSON file: of a list, or of the first list of objects inside an object"
     try: value = json.loads('\n'.join(text_lines(file)))
     except (json.JSONDecodeError, RecursionError) as e: raise InputError(f'{file}, line {getattr(e, "lineno", 1)}: not JSON ({getattr(e, "msg", e)})') from None
     if isinstance(value, dict): value = next((v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)), [value])
     if not isinstance(value, list): raise InputError(f'{file}: holds no list of records')
-    return value
+    for number,record in enumerate(value, 1): yield record_pair(record, columns, f'{file}, record {number}')
+
+# %% ../nbs/01_corpora.ipynb #0034fb7b
+_AIHUB = {'.xlsx': _sheet_pairs, '.json': _json_pairs, '.csv': read_pairs, '.jsonl': read_pairs}  # Suffix → reader
 
 def read_aihub(
-    folder, # A folder of AI Hub's .json, .xlsx and .csv files
+    folder, # A folder of AI Hub's .json, .xlsx and .csv files, at any depth, or one of the files
     columns:str='', # `ko=NAME,en=NAME`, if they aren't usual
 )->list[Pair]: # The pairs of all files, in the order of their names
     "Read a download of AI Hub"
-    files = sorted(f for f in Path(folder).rglob('*') if f.suffix.lower() in ('.json', '.jsonl', '.xlsx', '.csv'))
+    def real(f): return f.is_file() and not any(part.startswith(('.', '~$', '__MACOSX')) for part in f.relative_to(folder).parts)
+    files = [Path(folder)] if Path(folder).is_file() else sorted(f for f in Path(folder).rglob('*') if f.suffix.lower() in _AIHUB and real(f))
     if not files: raise InputError(f'{folder}: holds no .json, .xlsx or .csv file')
-    pairs = []
-    for f in files:
-        if f.suffix.lower() in ('.csv', '.jsonl'): pairs += read_pairs(f, columns); continue
-        try: rows = _sheet(f) if f.suffix.lower()=='.xlsx' else _json_rows(f)
-        except (OSError, KeyError, zipfile.BadZipFile) as e: raise InputError(f'{f}: not a spreadsheet ({_cause(e)})') from None
-        pairs += [record_pair(row, columns, f'{f}, row {i}') for i,row in enumerate(rows, 1)]
-    return some_pairs(pairs, folder)
+    if files[0].suffix.lower() not in _AIHUB: raise InputError(f"{folder}: neither a folder nor one of {', '.join(_AIHUB)}")
+    return some_pairs([pair for f in files for pair in _AIHUB[f.suffix.lower()](f, columns)], folder)
 
 def _aihub(options):
     "Your own download of AI Hub, or a mirror of it on the hub"
     path = options.get('path', '')
     if not path: raise InputError('source aihub: AI Hub asks each user to register and download; then: kotrans-download-data aihub --path FOLDER (https://aihub.or.kr)')
-    if Path(path).is_dir(): return Splits(dict(pairs=read_aihub(path, options.get('columns', ''))), repository=path)
+    if Path(path).exists(): return Splits(dict(pairs=read_aihub(path, options.get('columns', ''))), repository=path)
     return _hub('aihub', path)(options)
 
 register(Source('aihub', "your own download of AI Hub's corpora", 'that of AI Hub: not to be passed on', _aihub, _HUB_OPTIONS));
@@ -335,7 +346,7 @@ def sweep(
         except ProcessLookupError: f.unlink(missing_ok=True)
         except (ValueError, OSError): pass
 
-# %% ../nbs/01_corpora.ipynb #9cef118f
+# %% ../nbs/01_corpora.ipynb #d5f72a5d
 def store_source(
     folder, # Where to, such as `data/raw/embedded`
     source:Source, # Where the pairs come from
@@ -348,9 +359,15 @@ def store_source(
     try: old = _read_note(folder)['files']
     except InputError: old = {}
     note.unlink(missing_ok=True)
-    for name,pairs in splits.items():
-        for side,language in enumerate(('ko', 'en')): write_lines(folder/f'{name}.{language}', (pair[side] for pair in pairs))
-    files = {f'{name}.{language}': file_sha256(folder/f'{name}.{language}') for name in splits for language in ('ko', 'en')}
+    files = {}
+    try:
+        for name,pairs in splits.items():
+            for side,language in enumerate(('ko', 'en')):
+                f = folder/f'{name}.{language}'
+                write_lines(f, (pair[side] for pair in pairs)); files[f.name] = file_sha256(f)
+    except BaseException:
+        for name in files: (folder/name).unlink(missing_ok=True)
+        raise
     for name in old.keys()-files.keys(): (folder/name).unlink(missing_ok=True)
     provenance = getattr(splits, 'facts', {}) | dict(source=source.name, about=source.about, licence=licence or source.licence, made=datetime.now(timezone.utc).isoformat(timespec='seconds'),
                       kotrans=__version__, inputs=inputs or {}, pairs={name: len(pairs) for name,pairs in splits.items()}, files=files)

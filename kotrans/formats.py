@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['Pair', 'KO_NAMES', 'EN_NAMES', 'FORMATS', 'need', 'open_bytes', 'text_lines', 'read_parallel', 'tsv_rows', 'read_tsv',
-           'choose_columns', 'read_csv', 'record_pair', 'read_jsonl', 'read_tmx', 'read_po', 'detect_format',
-           'read_pairs', 'some_pairs']
+           'choose_columns', 'field_text', 'read_csv', 'record_pair', 'read_jsonl', 'read_tmx', 'read_po',
+           'detect_format', 'read_pairs', 'some_pairs']
 
-# %% ../nbs/00c_formats.ipynb #53bf27f6
+# %% ../nbs/00c_formats.ipynb #11ba3018
 import csv,gzip,importlib,io,json,re,zlib
+import polib
 from collections import Counter
 from contextlib import contextmanager
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError,iterparse
 from pathlib import Path
 from .cli import InputError,iter_lines,nearest
 
@@ -81,7 +84,7 @@ def read_parallel(
         raise InputError(f'{ko_file} has {len(ko):,} lines, {en_file} has {len(en):,}: line n of one must translate line n of the other, so mend the files first')
     return list(zip(ko, en))
 
-# %% ../nbs/00c_formats.ipynb #51210240
+# %% ../nbs/00c_formats.ipynb #d8c73e54
 def tsv_rows(
     lines, # Lines of a tab-separated file
     file, # Its name, for messages
@@ -93,6 +96,7 @@ def tsv_rows(
         row = line.split('\t')
         if len(row)!=len(names):
             raise InputError(f'{file}, line {number}: {len(row)-1} tabs, but {len(names)} columns ({", ".join(names)}) need {len(names)-1}')
+        if number==start and row!=names and sorted(row)==sorted(names): raise InputError(f'{file}, line {number}: names the columns {",".join(row)}, not {",".join(names)}; say --columns {",".join(row)}')
         if number>start or row!=names: yield row
 
 # %% ../nbs/00c_formats.ipynb #23f6e5f6
@@ -107,7 +111,7 @@ def read_tsv(
     k,e = names.index('ko'),names.index('en')
     return [(row[k], row[e]) for row in tsv_rows(text_lines(file), file, names)]
 
-# %% ../nbs/00c_formats.ipynb #394a0a4c
+# %% ../nbs/00c_formats.ipynb #b3ccca95
 KO_NAMES = 'ko kor korean kr 한국어 원문 ko_original'.split() # Names of a Korean column
 EN_NAMES = 'en eng english 영어 번역문 영어번역문 en_original'.split() # Names of an English column
 
@@ -122,41 +126,45 @@ def choose_columns(
     for side,known in (('ko', KO_NAMES), ('en', EN_NAMES)):
         if asked and side not in asked: raise InputError(f"columns {columns!r}: say both, as in ko=본문,en=translation")
         found = [n for n in names if (n==asked[side] if asked else n.strip().lower() in known)]
+        if not asked: found = [n for n in found if not n.endswith('_original')] or found
         if len(found)!=1:
             hint = nearest(asked[side], names) if asked else ''
-            raise InputError(f"{where}: {'no' if not found else 'more than one'} column {asked[side] if asked else 'for '+side}{hint} among {', '.join(names)}; name them with --columns ko=NAME,en=NAME")
+            raise InputError(f"{where}: {'no' if not found else 'more than one'} column {asked[side] if asked else 'for '+side}{hint} among {', '.join(filter(None, names))}; name them with --columns ko=NAME,en=NAME")
         out.append(found[0])
     return tuple(out)
 
-# %% ../nbs/00c_formats.ipynb #9086cd7e
-def _field(value, where):
-    "`value` as one line of text"
+# %% ../nbs/00c_formats.ipynb #4512376c
+def field_text(
+    value, # What stands in the field
+    where:str, # File and line, for messages
+)->str: # Text without line breaks
+    "Take a field as one line of text"
     if not isinstance(value, str): raise InputError(f'{where}: needs a text, got {json.dumps(value, ensure_ascii=False, default=str)[:40]}')
     if '\0' in value: raise InputError(f'{where}: holds a zero byte')
     try: value.encode()
     except UnicodeEncodeError: raise InputError(f'{where}: holds half a character (a lone surrogate)') from None
     return re.sub(r'[ \t]*[\r\n]+[ \t]*', ' ', value)
 
-# %% ../nbs/00c_formats.ipynb #763fb3c0
+# %% ../nbs/00c_formats.ipynb #1e6b3119
 def read_csv(
     file, # A CSV file whose first line names its columns
     columns:str='', # Which to read, if their names aren't usual: `ko=NAME,en=NAME`
 )->list[Pair]: # The pairs, in the order of the file
     "Read the pairs of a comma-separated file"
     rows = csv.reader((line+'\n' for line in text_lines(file)), strict=True)
-    pairs,names = [],None
+    pairs,names,where = [],None,f'{file}, line 1'
     try:
         for row in rows:
-            where = f'{file}, line {rows.line_num}'
+            here,where = where,f'{file}, line {rows.line_num+1}'   # where this row begins, and the next
             if not row: continue
             if names is None:
-                names = row; k,e = (names.index(c) for c in choose_columns(names, columns, where))
-            elif len(row)!=len(names): raise InputError(f'{where}: {len(row)} fields, but line 1 names {len(names)}')
-            else: pairs.append((_field(row[k], where), _field(row[e], where)))
-    except csv.Error as e: raise InputError(f'{file}, line {rows.line_num}: not CSV ({e})') from None
+                names = row; k,e = (names.index(c) for c in choose_columns(names, columns, here))
+            elif len(row)!=len(names): raise InputError(f'{here}: {len(row)} fields, but line 1 names {len(names)}')
+            else: pairs.append((field_text(row[k], here), field_text(row[e], here)))
+    except csv.Error as e: raise InputError(f'{where}: not CSV ({e})') from None
     return pairs
 
-# %% ../nbs/00c_formats.ipynb #b4d8b8f5
+# %% ../nbs/00c_formats.ipynb #a54f6b64
 def record_pair(
     record, # An object of JSON, with the sides by name, or inside `translation`
     columns:str, # As for `choose_columns`
@@ -166,7 +174,7 @@ def record_pair(
     if isinstance(record, dict) and isinstance(record.get('translation'), dict): record = record['translation']
     if not isinstance(record, dict): raise InputError(f'{where}: needs an object with named fields, such as {{"ko": …, "en": …}}')
     k,e = choose_columns(record, columns, where)
-    return _field(record[k], where),_field(record[e], where)
+    return field_text(record[k], where),field_text(record[e], where)
 
 # %% ../nbs/00c_formats.ipynb #e8c36dbe
 def read_jsonl(
@@ -183,66 +191,84 @@ def read_jsonl(
         pairs.append(record_pair(record, columns, where))
     return pairs
 
-# %% ../nbs/00c_formats.ipynb #aab8b25b
+# %% ../nbs/00c_formats.ipynb #0570e007
+def _kept(entries, skipped):
+    "The pairs among `entries`; the others are reasons for passing over, counted in `skipped`"
+    pairs,skipped = [],Counter() if skipped is None else skipped
+    for entry in entries:
+        if isinstance(entry, str): skipped[entry] += 1
+        else: pairs.append(entry)
+    return pairs
+
 def _language(code): return re.split('[-_]', (code or '').lower())[0]
+
+# %% ../nbs/00c_formats.ipynb #cdb929f4
+def _tag(node): return node.tag.split('}')[-1]  # without the namespace
+
+def _tmx_units(file):
+    "The units of a translation memory, each as language → text"
+    number = 0
+    try:
+        with open_bytes(file) as f:
+            for _,node in iterparse(f):
+                if _tag(node)!='tu': continue
+                number += 1; sides = {}
+                for v in (o for o in node.iter() if _tag(o)=='tuv'):
+                    seg = next((o for o in v if _tag(o)=='seg'), None)
+                    text = '' if seg is None else field_text(''.join(seg.itertext()), f'{file}, unit {number}')
+                    sides.setdefault(_language(v.get('{http://www.w3.org/XML/1998/namespace}lang') or v.get('lang')), text)
+                yield sides
+                node.clear()
+    except InputError: raise
+    except ParseError as e: raise InputError(f'{file}, line {e.position[0]}: not XML ({e})') from None
+    except DefusedXmlException as e: raise InputError(f'{file}: defines XML entities, which is refused ({type(e).__name__})') from None
+    except (ValueError, LookupError) as e: raise InputError(f'{file}: not XML in UTF-8 or UTF-16 ({e})') from None
+
+def _tmx_entries(file):
+    "The pairs of a translation memory, and why the others are none"
+    langs,number = set(),0
+    for number,sides in enumerate(_tmx_units(file), 1):
+        langs |= sides.keys()
+        yield 'no ko in the unit' if 'ko' not in sides else 'no en in the unit' if 'en' not in sides else (sides['ko'], sides['en'])
+    for lang in ('ko', 'en'):
+        if lang not in langs: raise InputError(f"{file}: {number} units, none in {lang} (languages: {', '.join(sorted(langs)) or 'none'})")
 
 def read_tmx(
     file, # A translation memory, .tmx
     skipped:Counter=None, # Counts here what was passed over, by reason
 )->list[Pair]: # The pairs, in the order of the file
     "Read the pairs of a translation memory"
-    xml = need('defusedxml.ElementTree', 'defusedxml', f'{file}: reading TMX')
-    from xml.etree.ElementTree import ParseError
-    from defusedxml import DefusedXmlException
-    skipped,pairs,units,langs = Counter() if skipped is None else skipped,[],0,set()
-    try:
-        with open_bytes(file) as f:
-            root = None
-            for event,node in xml.iterparse(f, events=('start', 'end')):
-                if root is None: root = node
-                if event=='start' or node.tag.split('}')[-1]!='tu': continue
-                units += 1; sides = {}
-                for v in node.iter():
-                    if v.tag.split('}')[-1]!='tuv': continue
-                    lang = _language(v.get('{http://www.w3.org/XML/1998/namespace}lang') or v.get('lang')); langs.add(lang)
-                    seg = next((s for s in v if s.tag.split('}')[-1]=='seg'), None)
-                    sides.setdefault(lang, '' if seg is None else _field(''.join(seg.itertext()), f'{file}, unit {units}'))
-                if 'ko' in sides and 'en' in sides: pairs.append((sides['ko'], sides['en']))
-                else: skipped[f'no {"ko" if "ko" not in sides else "en"} in the unit'] += 1
-                root.clear() if node is root else node.clear()
-    except ParseError as e: raise InputError(f'{file}, line {e.position[0]}: not XML ({e})') from None
-    except DefusedXmlException as e: raise InputError(f'{file}: defines XML entities, which is refused ({type(e).__name__})') from None
-    except (ValueError, LookupError) as e:
-        if isinstance(e, InputError): raise
-        raise InputError(f'{file}: not XML ({e})') from None
-    for lang in ('ko', 'en'):
-        if lang not in langs: raise InputError(f"{file}: {units} units, none in {lang} (languages: {', '.join(sorted(langs)) or 'none'})")
-    return pairs
+    return _kept(_tmx_entries(file), skipped)
 
-# %% ../nbs/00c_formats.ipynb #5fd9ff33
+# %% ../nbs/00c_formats.ipynb #3194c175
 _PO_LINE = re.compile(r'\s*(#.*|((msgctxt|msgid|msgid_plural|msgstr(\[\d+\])?)\s*)?"([^"\\]|\\.)*"\s*)?')
+
+def _po_catalogue(file):
+    "A message catalogue, as `polib` reads it"
+    lines = text_lines(file)
+    for number,line in enumerate(lines, 1):
+        if not _PO_LINE.fullmatch(line): raise InputError(f'{file}, line {number}: not a PO file (neither a comment nor a keyword with a quoted text)')
+    if not any(lines): return polib.POFile()
+    try: return polib.pofile('\n'.join(lines) + '\n', check_for_duplicates=False)
+    except (OSError, ValueError, IndexError, UnicodeError) as e:
+        number = re.search(r'line (\d+)', str(e))
+        raise InputError(f"{file}{f', line {number[1]}' if number else ''}: not a PO file ({re.sub(r'^.*?: ', '', str(e).splitlines()[0])[:80]})") from None
+
+def _po_entries(file):
+    "The pairs of a message catalogue, and why the others are none"
+    catalogue = _po_catalogue(file)
+    if _language(catalogue.metadata.get('Language')) not in ('', 'ko'): raise InputError(f"{file}: its header says Language: {catalogue.metadata['Language']}, not ko")
+    for entry in catalogue:
+        ko,en = (entry.msgstr_plural.get(0, ''),entry.msgid_plural) if entry.msgid_plural else (entry.msgstr,entry.msgid)
+        reason = 'obsolete' if entry.obsolete else 'fuzzy' if entry.fuzzy else 'not translated' if not ko else ''
+        yield reason or tuple(field_text(side, f'{file}, line {entry.linenum}').strip() for side in (ko, en))
 
 def read_po(
     file, # A message catalogue, .po
     skipped:Counter=None, # Counts here what was passed over, by reason
 )->list[Pair]: # The pairs, in the order of the file
     "Read the pairs of a gettext catalogue"
-    polib = need('polib', 'polib', f'{file}: reading PO')
-    skipped,pairs,lines = Counter() if skipped is None else skipped,[],text_lines(file)
-    for number,line in enumerate(lines, 1):
-        if not _PO_LINE.fullmatch(line): raise InputError(f'{file}, line {number}: not a PO file (neither a comment nor a keyword with a quoted text)')
-    if not any(lines): return []
-    try: catalogue = polib.pofile('\n'.join(lines) + '\n', check_for_duplicates=False)
-    except (OSError, ValueError, IndexError, UnicodeError) as e:
-        number = re.search(r'line (\d+)', str(e))
-        raise InputError(f"{file}{f', line {number[1]}' if number else ''}: not a PO file ({re.sub(r'^.*?: ', '', str(e).splitlines()[0])[:80]})") from None
-    if _language(catalogue.metadata.get('Language')) not in ('', 'ko'): raise InputError(f"{file}: its header says Language: {catalogue.metadata['Language']}, not ko")
-    for entry in catalogue:
-        ko,en = (entry.msgstr_plural.get(0, ''),entry.msgid_plural) if entry.msgid_plural else (entry.msgstr,entry.msgid)
-        reason = 'obsolete' if entry.obsolete else 'fuzzy' if entry.fuzzy else 'not translated' if not ko else ''
-        if reason: skipped[reason] += 1
-        else: pairs.append((_field(ko, f'{file}, line {entry.linenum}').strip(), _field(en, f'{file}, line {entry.linenum}').strip()))
-    return pairs
+    return _kept(_po_entries(file), skipped)
 
 # %% ../nbs/00c_formats.ipynb #62d9cdf5
 FORMATS = {'.tsv': 'tsv', '.tab': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.ndjson': 'jsonl', '.tmx': 'tmx', '.po': 'po'} # Suffix → format
