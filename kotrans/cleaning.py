@@ -5,17 +5,19 @@
 # %% auto #0
 __all__ = ['ENGLISH_PER_KOREAN', 'CHECKS', 'REASONS', 'MAX_SHARE', 'LIMITS', 'LEAKS', 'normalise', 'empty', 'too_short',
            'too_long', 'length_ratio', 'lopsided', 'plain_text', 'markup', 'unreadable', 'letter_share',
-           'wrong_language', 'skeleton', 'untranslated', 'numbers', 'numbers_disagree', 'addresses', 'repetitive',
-           'sentence_count', 'sentences_lost', 'Cleaned', 'skipped_reasons', 'clean_pairs', 'triples', 'similarity',
-           'NearIndex', 'near_copies', 'near_duplicates', 'split_pairs', 'shares', 'remove_leaks', 'choose_source',
-           'shapes', 'report_html', 'write_splits', 'outside_tests', 'prepare_splits', 'split_data']
+           'wrong_language', 'skeleton', 'untranslated', 'numbers', 'number_words', 'numbers_disagree', 'addresses',
+           'repetitive', 'sentence_count', 'sentences_lost', 'Cleaned', 'skipped_reasons', 'clean_pairs', 'triples',
+           'similarity', 'NearIndex', 'near_copies', 'near_duplicates', 'split_pairs', 'shares', 'remove_leaks',
+           'choose_source', 'shapes', 'report_html', 'write_splits', 'outside_tests', 'prepare_splits', 'split_data']
 
-# %% ../nbs/02_cleaning.ipynb #f212e227
+# %% ../nbs/02_cleaning.ipynb #78a0497c
 import bisect,hashlib,html,json,re,unicodedata
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass,field
 from datetime import datetime,timezone
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 import numpy as np
 from . import __version__
@@ -24,14 +26,23 @@ from .config import BaseConfig,TransformerConfig,load_config
 from .corpora import sentences,stable_share,sweep,verify_source
 from .formats import Pair,need,read_parallel,text_lines
 
-# %% ../nbs/02_cleaning.ipynb #ddee0fc4
+# %% ../nbs/02_cleaning.ipynb #ce2a14d8
+_FOLD = {c: int(d.split()[1], 16) for c in range(0xff01, 0xfff0) if (d := unicodedata.decomposition(chr(c))).startswith(('<wide>', '<narrow>'))} # Full- or halfwidth form → the character
+
+# %% ../nbs/02_cleaning.ipynb #1368ba88
+_TO_MEND = re.compile('[\u3164\uff01-\uffef]')
 _UNSEEN = re.compile('[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]')
+
+def _in_order(text):
+    "Would `normalise` find nothing to do?"
+    return text.isprintable() and '  ' not in text and text==text.strip() and (text.isascii() or not _TO_MEND.search(text) and unicodedata.is_normalized('NFC', text))
 
 def normalise(
     text:str, # A sentence as it came
-)->str: # In NFC, without invisible characters, with single plain spaces
+)->str: # In NFC, without invisible characters and forms of other width, with single plain spaces
     "Put `text` into its one form"
-    seen = _UNSEEN.sub('', text).replace('\u3164', ' ').replace('\uffa0', ' ')
+    if _in_order(text): return text
+    seen = _UNSEEN.sub('', text).translate(_FOLD).replace('\u3164', ' ')
     return unicodedata.normalize('NFC', ' '.join(seen.split()))
 
 # %% ../nbs/02_cleaning.ipynb #900e4e13
@@ -98,52 +109,54 @@ def markup(
     out = tuple(normalise(plain_text(s)) if '&' in s or '<' in s else s for s in pair)
     if out!=tuple(pair): return out
 
-# %% ../nbs/02_cleaning.ipynb #3e327ed1
-_HANGUL,_LATIN,_UNREADABLE = re.compile('[가-힣ㄱ-ㆎᄀ-ᇿ]'),re.compile('[A-Za-zÀ-ɏ]'),re.compile('[\ue000-\uf8ff\ufffd\U000f0000-\U0010fffd]')
+# %% ../nbs/02_cleaning.ipynb #12ffcf72
+_HANGUL,_LATIN,_UNREADABLE = re.compile('[가-힣ㄱ-ㆎᄀ-ᇿ]+'),re.compile('[A-Za-zÀ-ÖØ-öø-ɏ]+'),re.compile('[\ue000-\uf8ff\ufffd\U000f0000-\U0010fffd]')
 
 def unreadable(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Not asked here
 )->str|None: # `unreadable characters`, or nothing
     "Does a side hold private-use or replacement characters?"
-    if _UNREADABLE.search(pair[0]) or _UNREADABLE.search(pair[1]): return 'unreadable characters'
+    if any(not s.isascii() and _UNREADABLE.search(s) for s in pair): return 'unreadable characters'
 
 def letter_share(
-    script:re.Pattern, # One letter of the script
+    script:re.Pattern, # Letters of the script, a run of them
     text:str, # A sentence
 )->float: # Between 0 and 1; 1 where there is no letter at all
     "The share of a script among the letters of `text`"
-    letters = sum(map(str.isalpha, text))
-    return len(script.findall(text))/letters if letters else 1.
+    rest = script.sub('', text)
+    letters = len(text)-len(rest)+sum(map(str.isalpha, rest))
+    return (len(text)-len(rest))/letters if letters else 1.
 
 def wrong_language(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Its `min_hangul` and `min_latin`
 )->str|None: # `sides swapped`, `not Korean`, `not English`, or nothing
     "Is the Korean side Korean, and the English side English?"
-    ko,en = letter_share(_HANGUL, pair[0])<config.min_hangul,letter_share(_LATIN, pair[1])<config.min_latin
+    ko,en = letter_share(_HANGUL, pair[0])<config.min_hangul,not pair[1].isascii() and letter_share(_LATIN, pair[1])<config.min_latin
     if ko and en and letter_share(_LATIN, pair[0])>.5 and letter_share(_HANGUL, pair[1])>.5: return 'sides swapped'
     if ko: return 'not Korean'
     if en: return 'not English'
 
-# %% ../nbs/02_cleaning.ipynb #cb4ef625
+# %% ../nbs/02_cleaning.ipynb #f9783f3b
 _NOT_LETTER = re.compile(r'[\W_]+')
 
 def skeleton(
     text:str, # A normalised sentence
 )->str: # Letters and digits alone
     "`text` without case, spacing and punctuation"
-    return _NOT_LETTER.sub('', text.casefold())
+    return _NOT_LETTER.sub('', text.replace(' ', '').casefold())
 
 def untranslated(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Not asked here
 )->str|None: # `untranslated`, or nothing
     "Are the sides the same?"
+    if pair[1].isascii() and _HANGUL.search(pair[0]): return None
     if pair[0]==pair[1] or skeleton(pair[0])==skeleton(pair[1])!='': return 'untranslated'
 
-# %% ../nbs/02_cleaning.ipynb #2d7be321
-_NUMBER = re.compile(r'\d+(?:[.,:]\d+)*')
+# %% ../nbs/02_cleaning.ipynb #6334b8b6
+_DIGIT,_NUMBER = re.compile(r'\d'),re.compile(r'\d+(?:[.,:]\d+)*')
 _BIG_KO = re.compile(r'(?:\d[\d,]*(?:\.\d+)?\s?[십백천]*[만억조]\s?)+(?:\d[\d,]*[백천]?(?!\d))?|\d[\d,]*(?:\.\d+)?천(?![가-힣])')
 _PART_KO = re.compile(r'(\d[\d,]*(?:\.\d+)?)\s?([십백천만억조]*)')
 _BIG_EN = re.compile(r'(\d[\d,]*(?:\.\d+)?)[\s-]*(hundred|thousand|million|billion|trillion)\b', re.I)
@@ -153,6 +166,7 @@ def _plain_numbers(text):
     "Numbers written in digits alone; what has several dots, a version, stays a string"
     out = set()
     for s in _NUMBER.findall(text):
+        if s.isdecimal(): out.add(float(s)); continue
         s = re.sub(r'(?<=\d),(?=\d{3}(?!\d))', '', s)
         for part in re.split('[:,]', s.replace(',', '.') if re.fullmatch(r'\d+,\d+', s) else s): out.add(float(part) if part.count('.')<2 else part)
     return out
@@ -170,9 +184,77 @@ def numbers(
     out = set()
     def korean(m): out.add(round(sum(_product(n, u) for n,u in _PART_KO.findall(m[0])), 6)); return ' '
     def english(m): out.add(round(_product(m[1], [m[2].lower()]), 6)); return ' '
-    return out | _plain_numbers(_BIG_EN.sub(english, _BIG_KO.sub(korean, text) if units else text)) if any(c.isdigit() for c in text) else out
+    return out | _plain_numbers(_BIG_EN.sub(english, _BIG_KO.sub(korean, text) if units else text)) if _DIGIT.search(text) else out
 
-# %% ../nbs/02_cleaning.ipynb #68077f7e
+# %% ../nbs/02_cleaning.ipynb #b4af8d9d
+_ONES_KO = dict(한=1, 두=2, 세=3, 네=4, 다섯=5, 여섯=6, 일곱=7, 여덟=8, 아홉=9, 석=3, 넉=4)
+_TENS_KO = dict(열=10, 스물=20, 스무=20, 서른=30, 마흔=40, 쉰=50, 예순=60, 일흔=70, 여든=80, 아흔=90)
+_ALONE_KO = dict(하나=1, 둘=2, 셋=3, 넷=4, 다섯=5, 여섯=6, 일곱=7, 여덟=8, 아홉=9)
+_DIGITS_KO = dict(zip('일이삼사오육칠팔구', range(1, 10)))
+_COUNTED = '명 분 사람 개 번 시 살 마리 권 장 잔 병 대 그루 송이 켤레 벌 달 해 주 가지 종류 곳 군데 채 척 통 쌍 조각 줄 칸 배 차례 단어 글자 단계 그릇 걸음 끼 판 편 부분'.split() # Counted in native numbers
+_MEASURED = '년 월 일 시간 분 초 원 명 개 번 살 세 퍼센트 프로 달러 유로 엔 킬로 미터 센티 그램 리터 톤 도 층 페이지 쪽 장 권 대 마리 가지 사람 점 회 호 배 주 학년 평 광년 위 등 줄 바이트 비트 인분'.split() # Counted in Sino-Korean ones
+
+def _one_of(words): return '(?:' + '|'.join(sorted(words, key=len, reverse=True)) + ')'
+
+_NATIVE = re.compile(rf"(?<![가-힣])(?:({_one_of(_TENS_KO)})({_one_of(_ONES_KO)})?|({_one_of(_ONES_KO)}))\s?{_one_of(_COUNTED)}")
+_ALONE = re.compile(rf'(?<![가-힣])({_one_of(_ALONE_KO)})(?:째|[은는이가을를의도만과와로])?(?![가-힣])|(?<![가-힣])(첫)(?:째|\s?번)')
+_TO_9999 = '(?:(?:[이삼사오육칠팔구]?[천백십])+[일이삼사오육칠팔구]?)'
+_SINO = re.compile(rf"(?<![가-힣\d])((?:(?:{_TO_9999}|[일이삼사오육칠팔구])?[만억조]\s?)+(?:{_TO_9999}|[일이삼사오육칠팔구])?|{_TO_9999})\s?{_one_of(_MEASURED)}")
+
+def _sino(text):
+    "The value of a number in Sino-Korean words"
+    total = section = digit = 0
+    for c in text:
+        if c in _DIGITS_KO: digit = _DIGITS_KO[c]
+        elif c in '십백천': section += (digit or 1)*_UNITS[c]; digit = 0
+        elif c in '만억조': total += (section+digit or 1)*_UNITS[c]; section = digit = 0
+    return total+section+digit
+
+def _korean_words(text):
+    out = {_TENS_KO.get(ten, 0)+_ONES_KO.get(one or single, 0) for ten,one,single in _NATIVE.findall(text)}
+    return out | {_ALONE_KO.get(noun, 1) for noun,_ in _ALONE.findall(text)} | {_sino(m) for m in _SINO.findall(text)}
+
+# %% ../nbs/02_cleaning.ipynb #db945cbd
+_SMALL_EN = {w: i for i,w in enumerate('zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen'.split())}
+_TENS_EN = {w: 10*i for i,w in enumerate('twenty thirty forty fifty sixty seventy eighty ninety'.split(), 2)}
+_LONE_EN = dict(first=1, second=2, third=3, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10, twice=2)
+_MONTHS = {m: i for i,m in enumerate('January February March April May June July August September October November December'.split(), 1)}
+_LONE = re.compile(rf'\b{_one_of(_LONE_EN)}\b', re.I)
+_MONTH = re.compile(rf'\b(?!May\b(?!,? ?\d)){_one_of(_MONTHS)}\b')
+_to_99 = rf'(?:{_one_of(_TENS_EN)}(?:[- ]{_one_of(list(_SMALL_EN)[1:10])})?|{_one_of(_SMALL_EN)})\b'
+_to_999 = rf'(?:(?:{_to_99}|an?) hundred\b(?:(?: and)? {_to_99})?|{_to_99})'
+_WORDS_EN = re.compile(rf"\b(?={_to_99}|an? (?:hundred|[tmb]r?illion|thousand)\b)" + ''.join(rf"(?:(?:{_to_999}|an?) {big}\b,?(?: and)?(?: (?={_to_99}|an? )|))?" for big in ('trillion', 'billion', 'million', 'thousand')) + f'{_to_999}?', re.I)
+
+def _english_value(text):
+    "The value of a number in English words"
+    total = part = 0
+    for w in re.findall('[a-z]+', text.lower()):
+        if w=='hundred': part = (part or 1)*100
+        elif w in _UNITS: total,part = total+(part or 1)*_UNITS[w],0
+        else: part += _SMALL_EN.get(w, 0)+_TENS_EN.get(w, 0)
+    return total+part
+
+def _english_words(text):
+    out = {_english_value(m[0]) for m in _WORDS_EN.finditer(text) if m[0]}
+    return out | {_LONE_EN[w.lower()] for w in _LONE.findall(text)} | {_MONTHS[m] for m in _MONTH.findall(text)}
+
+def number_words(
+    text:str, # A sentence in Korean or English
+)->set: # The numbers
+    "The numbers that `text` writes in words, as far as they can be told from other words"
+    return _english_words(text) if text.isascii() else _korean_words(text) | _english_words(text)
+
+# %% ../nbs/02_cleaning.ipynb #f95358fd
+def _other_readings(pair):
+    "What else the sides may mean, the Korean and the English: number words, and separators read otherwise"
+    written = [_NUMBER.findall(s) for s in pair]
+    plain = [{w.replace(',', '.') for w in ws if not w.isdecimal()} for ws in written]
+    both = {n for ws in written for w in ws if w.replace(',', '.') in plain[0] & plain[1] for n in _plain_numbers(w)}
+    apart = [{float(n) for w in ws if re.fullmatch(r'\d+,(?!\d{3}$)\d+', w) for n in w.split(',')} for ws in written]
+    ko,en = map(number_words, pair)
+    return both | apart[0] | ko-en,both | apart[1] | en-ko
+
+# %% ../nbs/02_cleaning.ipynb #f9cc3f85
 def _same_number(a, b):
     "May `a` and `b` be spellings of one number: 15시 and 3 pm, 80년대 and 1980s?"
     if isinstance(a, str) or isinstance(b, str): return str(a).split('.')[0]==str(b).split('.')[0]
@@ -183,17 +265,23 @@ def numbers_disagree(
     config:BaseConfig, # Not asked here
 )->str|None: # `numbers disagree`, or nothing
     "Does each side have a number that the other contradicts?"
+    if not _DIGIT.search(pair[1]) or not _DIGIT.search(pair[0]): return None
     english = numbers(pair[1])
-    if not english: return None
     for units in (True, False):
         korean = numbers(pair[0], units)
         ko,en = korean-english,english-korean
-        if all(any(_same_number(a, b) for b in en) for a in ko) or all(any(_same_number(a, b) for a in ko) for b in en): return None
+        ko_left = {a for a in ko if not any(_same_number(a, b) for b in en)}
+        en_left = {b for b in en if not any(_same_number(a, b) for a in ko)}
+        if not ko_left or not en_left: return None
+        ko_other,en_other = _other_readings(pair)
+        if ko_left<=en_other or en_left<=ko_other: return None
     return 'numbers disagree'
 
-# %% ../nbs/02_cleaning.ipynb #2d8e02f4
+# %% ../nbs/02_cleaning.ipynb #ca5c64fc
 _URL = re.compile(r'(?<!\w)(?:https?://|www\.)[\x21-\x7e]+', re.I)
 _STOP = re.compile('[.!?…。]+["\'”’)\\]]*(?=\\s|$)')
+
+def _may_link(text): return '://' in text or 'w.' in text or 'W.' in text
 
 def _addresses(text): return {u.rstrip('.,;:!?)]}/>"\'').lower() for u in _URL.findall(text)}
 
@@ -202,16 +290,25 @@ def addresses(
     config:BaseConfig, # Not asked here
 )->str|None: # `addresses differ`, `only an address`, or nothing
     "Do the sides hold the same URLs, and something else?"
-    if not _URL.search(pair[0]) and not _URL.search(pair[1]): return None
+    if not any(_may_link(s) and _URL.search(s) for s in pair): return None
     if _addresses(pair[0])!=_addresses(pair[1]): return 'addresses differ'
     if not skeleton(_URL.sub('', pair[0])): return 'only an address'
+
+@lru_cache
+def _repeats(most):
+    "Patterns of one character more than `most` times in a row: in a text, and in every second character of it"
+    return re.compile(r'([^\s\d])\1{%d}' % most),re.compile(r'(.)\1{%d}' % ((most-1)//2))
+
+def _runs(text, most):
+    whole,half = _repeats(most)
+    return half.search(text[::2]) and whole.search(text)
 
 def repetitive(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Its `max_repeats`
 )->str|None: # `repeated characters`, or nothing
     "Does one character stand more than `max_repeats` times in a row?"
-    if config.max_repeats and any(re.search(r'([^\s\d])\1{%d}' % config.max_repeats, s) for s in pair): return 'repeated characters'
+    if config.max_repeats and any(_runs(s, config.max_repeats) for s in pair): return 'repeated characters'
 
 def sentence_count(
     text:str, # One or more sentences
@@ -228,7 +325,7 @@ def sentences_lost(
 
 CHECKS = (markup, empty, too_short, too_long, unreadable, untranslated, wrong_language, lopsided, repetitive, addresses, numbers_disagree, sentences_lost)
 
-# %% ../nbs/02_cleaning.ipynb #5b7ff2f4
+# %% ../nbs/02_cleaning.ipynb #019bbc7f
 @dataclass
 class Cleaned:
     "What the sieve kept, and an account of the rest"
@@ -237,6 +334,7 @@ class Cleaned:
     changed:int=0 # Pairs that normalising changed
     dropped:Counter=field(default_factory=Counter) # Reason → number
     examples:dict=field(default_factory=dict) # Reason → a sample of the pairs dropped for it
+    copies:Counter=field(default_factory=Counter) # Korean sentence → how often it came again
 
     def drop(self,
         pair:Pair, # The pair
@@ -250,7 +348,7 @@ class Cleaned:
 
 def _draw(pair): return stable_share('\t'.join(pair))
 
-# %% ../nbs/02_cleaning.ipynb #ec5e99e1
+# %% ../nbs/02_cleaning.ipynb #1de1152c
 REASONS = ('empty', 'too short', 'too long', 'unreadable characters', 'untranslated', 'sides swapped', 'not Korean', 'not English', 'length ratio', 'repeated characters',
            'addresses differ', 'only an address', 'numbers disagree', 'sentence count') # What the steps may say
 
@@ -263,25 +361,73 @@ def skipped_reasons(
         if r not in REASONS: raise InputError(f"config field skip_checks: no reason {r!r}{nearest(r, REASONS)}; there are {', '.join(REASONS)}")
     return skip
 
+# %% ../nbs/02_cleaning.ipynb #cfd62a48
+_ORDINARY,_SYLLABLE,_ASCII_LETTER,_FULL_STOP,_NUMERAL,_BLANK,_LINK = (1<<i for i in range(7))
+
+def _kinds():
+    "What each code point is; of what is not in the table, nothing is known"
+    table = np.zeros(2**16, np.uint8)
+    def mark(characters, kind): table[[ord(c) for c in characters]] |= kind
+    mark(map(chr, range(0xac00, 0xd7a4)), _ORDINARY|_SYLLABLE)
+    mark((chr(c) for c in range(0x20, 0x7f) if chr(c) not in '&<'), _ORDINARY)
+    mark('‘’“”…·—–', _ORDINARY)
+    mark((chr(c) for c in range(0x7f) if chr(c).isalpha()), _ASCII_LETTER)
+    mark('.!?…', _FULL_STOP); mark('0123456789', _NUMERAL); mark(' ', _BLANK); mark('/wW', _LINK)
+    return table
+_KINDS = _kinds()
+
+def _plain(pairs, config):
+    "Of which pairs is it certain that they are in order and pass all `CHECKS`? `[pairs]` bool"
+    sides = [s for pair in pairs for s in pair]
+    length = np.fromiter(map(len, sides), np.int64, len(sides))
+    ends = np.cumsum(length)
+    text = np.frombuffer(''.join(sides).encode('utf-32-le', 'surrogatepass'), np.uint32)
+    if not len(text): return np.zeros(len(pairs), bool)
+    kind,starts = _KINDS.take(text, mode='clip'),np.minimum(ends-length, len(text)-1)
+    def rare(places): return np.bincount(np.searchsorted(ends, places, 'right'), minlength=len(sides))     # how many of `places` are in each side
+    def often(what): return np.add.reduceat((kind & what).astype(bool), starts, dtype=np.int32)              # how many of a kind are, unless it is empty
+    def pairs_of(what): a = kind & what != 0; return rare(np.flatnonzero(a[1:] & a[:-1]))
+    odd = rare(np.flatnonzero(kind & _ORDINARY == 0)) + pairs_of(_BLANK) + pairs_of(_LINK)
+    odd += (kind[starts] | kind[ends-1]) & _BLANK
+    odd += (length<max(1, config.min_chars)) | (length>config.max_chars) | (rare(np.flatnonzero(kind & _FULL_STOP))>config.max_sentence_gap+1)
+    if config.max_repeats:
+        run,n = text[1:]==text[:-1],1                    # where a character is like the next, then where the next two are, four, ...
+        while 2*n<=config.max_repeats: run,n = run[:-n] & run[n:],2*n
+        if n<config.max_repeats: run = run[:n-config.max_repeats] & run[config.max_repeats-n:]
+        odd += rare(np.flatnonzero(run))
+    (ko,en),(ko_hangul,en_hangul),(ko_digits,en_digits) = ((a[::2], a[1::2]) for a in (length, often(_SYLLABLE), rare(np.flatnonzero(kind & _NUMERAL))))
+    with np.errstate(divide='ignore', invalid='ignore'):
+        scaled = ENGLISH_PER_KOREAN*ko
+        alike = np.maximum(scaled, en)/np.minimum(scaled, en)<=config.max_ratio
+        korean = ko_hangul/(ko_hangul+often(_ASCII_LETTER)[::2])>=config.min_hangul
+    return (odd[::2]==0) & (odd[1::2]==0) & alike & korean & (ko_hangul>0) & (en_hangul==0) & ((ko_digits==0) | (en_digits==0))
+
+# %% ../nbs/02_cleaning.ipynb #c095bb5b
 def clean_pairs(
     pairs, # Pairs as they came
     config:BaseConfig, # Thresholds, and `skip_checks`
     checks:tuple=CHECKS, # Functions `(pair, config)` → reason, mended pair or `None`
+    chunk:int=2000, # Pairs looked over at a time
 )->Cleaned: # What was kept, and what was dropped and why
     "Normalise `pairs`, and drop what fails a check or was there before"
     out,seen,sources,skip = Cleaned(),set(),set(),skipped_reasons(config)
-    for raw in pairs:
-        pair,reason = (normalise(raw[0]), normalise(raw[1])),None
-        out.read += 1
-        for check in checks:
-            answer = check(pair, config)
-            if isinstance(answer, tuple): pair = answer
-            elif answer and answer not in skip: reason = answer; break
-        out.changed += pair!=tuple(raw)
-        if not reason and pair in seen: reason = 'duplicate pair'
-        if not reason and pair[0] in sources: reason = 'duplicate source'
-        if reason: out.drop(pair, reason)
-        else: out.kept.append(pair); seen.add(pair); sources.add(pair[0])
+    pairs,known = iter(pairs),len(CHECKS) if checks[:len(CHECKS)]==CHECKS else 0
+    while part := [*islice(pairs, chunk)]:
+        plain = _plain(part, config).tolist() if known else [False]*len(part)
+        for raw,sure in zip(part, plain):
+            pair,reason = (raw[0], raw[1]) if sure else (normalise(raw[0]), normalise(raw[1])),None
+            out.read += 1
+            for check in checks[known:] if sure else checks:
+                answer = check(pair, config)
+                if not answer: continue
+                if isinstance(answer, tuple): pair = answer
+                elif answer not in skip: reason = answer; break
+            out.changed += not sure and pair!=tuple(raw)
+            if not reason and pair in seen: reason = 'duplicate pair'
+            if not reason and pair[0] in sources: reason = 'duplicate source'
+            if reason: out.drop(pair, reason)
+            if reason in ('duplicate pair', 'duplicate source'): out.copies[pair[0]] += 1
+            if not reason: out.kept.append(pair); seen.add(pair); sources.add(pair[0])
     return out
 
 # %% ../nbs/02_cleaning.ipynb #ec3a8644
@@ -340,12 +486,12 @@ class NearIndex:
         for i in np.unique(self.table[self.bands, places]):
             if i>=0 and similarity(text, self.texts[i])>=self.threshold: return self.texts[i]
 
-# %% ../nbs/02_cleaning.ipynb #5f36d065
+# %% ../nbs/02_cleaning.ipynb #9dd4cb1d
 def near_copies(
     held:list, # Sentences that must not be copied
     texts:list, # Sentences to look at
     threshold:float, # Similarity from which on two are near-duplicates
-    chunk:int=5000, # Sentences hashed at a time
+    chunk:int=500, # Sentences hashed at a time
 )->list: # For each of `texts` the sentence of `held` it is near to, or `None`
     "Find the near-duplicates of `held` among `texts`"
     index,out = NearIndex(threshold),[]
@@ -357,11 +503,11 @@ def near_copies(
         out += [index.find(text, places) for text,places in zip(part, _band_places(part))]
     return out
 
-# %% ../nbs/02_cleaning.ipynb #6b2ddbbb
+# %% ../nbs/02_cleaning.ipynb #f7dcd16e
 def near_duplicates(
     pairs:list, # Clean pairs
     threshold:float, # Similarity from which on two sentences are near-duplicates
-    chunk:int=5000, # Pairs hashed at a time
+    chunk:int=500, # Pairs hashed at a time
 )->list[bool]: # For each pair: is it a near-duplicate of an earlier one?
     "Find pairs of which both sides were nearly there before"
     index,out,kept,seen = NearIndex(2.),[],[],set()
@@ -372,7 +518,7 @@ def near_duplicates(
             bones = skeleton(pair[0]),skeleton(pair[1]),'?' in pair[1]
             near = bones in seen and bones[:2]!=('', '')
             for j in [] if near else np.unique(index.table[index.bands, places]):
-                near = j>=0 and ('?' in pair[1])==('?' in kept[j][1]) and all(similarity(a, b)>=threshold and digits.findall(a)==digits.findall(b) for a,b in zip(pair, kept[j]))
+                near = j>=0 and ('?' in pair[1])==('?' in kept[j][1]) and all(digits.findall(a)==digits.findall(b) and similarity(a, b)>=threshold for a,b in zip(pair, kept[j]))
                 if near: break
             if not near: index.table[index.bands, places] = len(kept); kept.append(pair); seen.add(bones)
             out.append(bool(near))
@@ -472,7 +618,7 @@ def shapes(
         out[name] = dict(counts=n.tolist(), edges=[round(float(e), 3) for e in edges])
     return out
 
-# %% ../nbs/02_cleaning.ipynb #6d4b87cf
+# %% ../nbs/02_cleaning.ipynb #38ee928d
 _STYLE = 'body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}td,th{text-align:left;padding:.15em .8em;border-bottom:1px solid #ddd}td.n{text-align:right}svg{max-width:100%}'
 
 def _table(rows, head):
@@ -496,6 +642,13 @@ def _histogram(name, counts, edges):
     return (f'<svg viewBox="0 0 460 165" width="440" role="img">{bars}<text x="40" y="135" font-size="11">{edges[0]:g}</text><text x="440" y="135" font-size="11" text-anchor="end">{edges[-1]:g}</text>'
             f'<text x="240" y="155" font-size="12" text-anchor="middle">{html.escape(name)}</text><text x="40" y="12" font-size="11">{top:,} pairs</text></svg>')
 
+def _scatter(name, points):
+    "Pairs of numbers as SVG"
+    right,top = (max((p[side] for p in points), default=1) or 1 for side in (0, 1))
+    dots = ''.join(f'<circle cx="{40+400*x/right:.0f}" cy="{320-300*y/top:.0f}" r="2"/>' for x,y in points)
+    return (f'<svg viewBox="0 0 460 365" width="440" role="img"><g fill="#4878a8" fill-opacity=".4">{dots}</g><path d="M40 20V320H440" fill="none" stroke="#888"/><text x="40" y="335" font-size="11">0</text>'
+            f'<text x="440" y="335" font-size="11" text-anchor="end">{right}</text><text x="35" y="25" font-size="11" text-anchor="end">{top}</text><text x="240" y="355" font-size="12" text-anchor="middle">{html.escape(name)}</text></svg>')
+
 def report_html(
     report:dict, # From `prepare_splits`
 )->str: # A page
@@ -507,6 +660,8 @@ def report_html(
     parts = [f"<h1>Corpus report: {html.escape(report.get('source', ''))}</h1><p>Made {html.escape(report.get('made', ''))} by kotrans {html.escape(report.get('kotrans', ''))}; {report.get('normalised', 0):,} pairs were put into another form.</p>",
              '<h2>What became of the pairs</h2>', _bars(rows), '<h2>Splits</h2>', _table([(name, n) for name,n in kept.items()], ('split', 'pairs'))]
     if report.get('shapes'): parts += ['<h2>The training pairs</h2>'] + [_histogram(name, **h) for name,h in report['shapes'].items()]
+    if report.get('lengths'): parts.append(_scatter('Korean (across) and English (up) characters of a sample', report['lengths']))
+    if report.get('copies'): parts += ['<h2>Copies</h2><p>How many Korean sentences stood there how often, before copies were dropped.</p>', _bars([(f'{size} times', n, 0, '#c0504d') for size,n in report['copies'].items()])]
     parts += ['<h2>Dropped: a sample</h2>'] + [f'<h3>{html.escape(reason)} ({dropped[reason]:,})</h3>' + _table(pairs, ('Korean', 'English')) for reason,pairs in report.get('examples', {}).items()]
     parts += ['<h2>Limits</h2>', _table(report.get('config', {}).items(), ('field', 'value'))]
     return f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Corpus report</title><style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>\n'
@@ -531,7 +686,7 @@ def write_splits(
         note.write(json.dumps(report, ensure_ascii=False, indent=1).encode('utf-8') + b'\n')
     for name in old.keys()-report['files'].keys(): (folder/name).unlink(missing_ok=True)  # test sets of another corpus
 
-# %% ../nbs/02_cleaning.ipynb #3e5f7f96
+# %% ../nbs/02_cleaning.ipynb #48b97530
 LIMITS = 'min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap skip_checks near_duplicate near_own_splits test_files'.split() # What the report repeats of the config
 LEAKS = dict(validation='leak (validation pair with a test sentence)', train='leak (training pair with a held-out sentence)')
 
@@ -560,12 +715,14 @@ def prepare_splits(
     near = config.near_duplicate if 'pairs' in raw or config.near_own_splits else 0.
     splits,leaks = remove_leaks(splits, near, outside_tests(config))
     total = Cleaned(read=sum(c.read for c in cleaned.values()), changed=sum(c.changed for c in cleaned.values()))
+    copies = Counter(n+1 if n<9 else '10 or more' for c in cleaned.values() for n in c.copies.values())
     for c in cleaned.values():
         total.dropped += c.dropped
         for reason,pairs in c.examples.items(): total.examples[reason] = sorted(total.examples.get(reason, []) + pairs, key=_draw)[:10]
     for split,pairs in leaks.items():
         for pair in pairs: total.drop(pair, LEAKS[split])
-    report = dict(source=name, shapes=shapes(splits.get('train', [])), made=datetime.now(timezone.utc).isoformat(timespec='seconds'), kotrans=__version__,
+    train = splits.get('train', [])
+    report = dict(source=name, shapes=shapes(train), lengths=[[len(k), len(e)] for k,e in train[::max(1, len(train)//600)]], copies=dict(sorted(copies.items(), key=lambda c: 10 if isinstance(c[0], str) else c[0])), made=datetime.now(timezone.utc).isoformat(timespec='seconds'), kotrans=__version__,
                   config={k: getattr(config, k) for k in LIMITS}, sizes=_sizes(config), shares=share,
                   read={split: c.read for split,c in cleaned.items()}, normalised=total.changed, dropped=dict(total.dropped), examples=total.examples,
                   leaks={split: len(pairs) for split,pairs in leaks.items()}, kept={split: len(pairs) for split,pairs in splits.items()})
