@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 import kotrans
-from kotrans.batching import BatchLoader,EncodedCorpus,collate
+from kotrans.batching import BatchLoader,collate
+from kotrans.encoding import EncodedCorpus
 from kotrans.config import BOS,EOS,PAD,preset
 from kotrans.training import Trainer,keep_pages
 from kotrans.transformer import Transformer

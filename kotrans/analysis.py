@@ -27,7 +27,7 @@ def read_log(
     try: return [{k: float(v) for k,v in r.items() if v not in ('', None)} for r in rows]
     except (ValueError, TypeError) as e: raise InputError(f'{path}: not a training log ({e})') from None
 
-# %% ../nbs/12a_analysis.ipynb #c41dd87b
+# %% ../nbs/12a_analysis.ipynb #dc4a978b
 def verdict(
     rows:list, # From `read_log`, or `Trainer.history`
 )->list: # Sentences, the most important first
@@ -35,7 +35,7 @@ def verdict(
     seen = [r for r in rows if math.isfinite(r.get('valid_loss', math.nan))]
     first,last = rows[0],rows[-1]
     bad = [r for r in rows if not math.isfinite(r['train_loss'])]
-    if bad: out = [f"diverged: the training loss of epoch {bad[0]['epoch']:.0f} is not finite; take a smaller --lr-factor or a longer --warmup-steps"]
+    if bad: out = [f"diverged: the training loss of epoch {bad[0]['epoch']:g} is not finite; take a smaller --lr-factor or a longer --warmup-steps"]
     elif last['train_loss']>first['train_loss'] and len(rows)>1: out = [f"diverged: the training loss ended at {last['train_loss']:.3f}, above the {first['train_loss']:.3f} of its first epoch; take a smaller --lr-factor or a longer --warmup-steps"]
     elif len(seen)<2: out = ['too short to judge: fewer than two validations']
     else: out = [_course(rows, seen)]
@@ -47,24 +47,24 @@ def _course(rows, seen):
     rise = seen[-1]['valid_loss']/best['valid_loss']-1
     at_best = next(r for r in rows if r['epoch']==best['epoch'])
     if rise>.01 and rows[-1]['train_loss']<at_best['train_loss']:
-        return f"overfitting since epoch {best['epoch']:.0f}: validation loss {best['valid_loss']:.3f} there and {rise:.1%} higher at the end; best_model.pt is of that epoch; more data or a larger --dropout would help, more epochs would not"
+        return f"overfitting since epoch {best['epoch']:g}: validation loss {best['valid_loss']:.3f} there and {rise:.1%} higher at the end; best_model.pt is of that epoch; more data or a larger --dropout would help, more epochs would not"
     before = min(r['valid_loss'] for r in seen[:max(1, len(seen)*3//4)])
     gain = 1-best['valid_loss']/before
     if seen.index(best)>=len(seen)*.9-1 and gain>.01: return f'still improving: the last quarter lowered the validation loss by {gain:.1%}; more epochs would help'
-    return f"converged: the best validation loss, {best['valid_loss']:.3f}, was reached in epoch {best['epoch']:.0f}, and little changed afterwards"
+    return f"converged: the best validation loss, {best['valid_loss']:.3f}, was reached in epoch {best['epoch']:g}, and little changed afterwards"
 
 def _remarks(rows, seen):
     "What else is worth a sentence"
     out,peak = [],max(rows, key=lambda r: r['lr'])
     if peak is rows[-1] and len(rows)>1: out.append('the learning rate had not reached its peak; a longer run or a shorter --warmup-steps would say more')
-    else: out.append(f"the learning rate was at its highest in epoch {peak['epoch']:.0f} ({peak['lr']:.2e}) and has been falling since")
+    else: out.append(f"the learning rate was at its highest in epoch {peak['epoch']:g} ({peak['lr']:.2e}) and has been falling since")
     if seen:
         gap = seen[-1]['valid_ppl']/seen[-1]['train_ppl'] if seen[-1].get('train_ppl') and seen[-1].get('valid_ppl') else 1
         out.append(f"at the end the validation perplexity is {gap:.2f} times that of training" + (': it has learned much by heart' if gap>1.5 else ''))
     scored = [r for r in rows if 'bleu' in r]
     if scored:
         top = max(scored, key=lambda r: r['bleu'])
-        out.append(f"BLEU was highest in epoch {top['epoch']:.0f}: {top['bleu']:.1f}")
+        out.append(f"BLEU was highest in epoch {top['epoch']:g}: {top['bleu']:.1f}")
     return out
 
 # %% ../nbs/12a_analysis.ipynb #6122baa0
@@ -91,7 +91,7 @@ def plot_log(
     for ax in (third, gap): ax.set_xlabel('epoch')
     return fig
 
-# %% ../nbs/12a_analysis.ipynb #0a6d9f23
+# %% ../nbs/12a_analysis.ipynb #dcb352ee
 def analyze_log(
     log:str='logs', # The training.csv of a run, or its folder
     /,
@@ -102,7 +102,7 @@ def analyze_log(
     path = Path(figure) if figure else (Path(log) if Path(log).is_dir() else Path(log).parent)/'analysis.png'
     kind = path.suffix[1:].lower()
     if kind not in ('png', 'svg', 'pdf'): raise InputError(f'{path}: a figure ends in .png, .svg or .pdf')
-    print(f"{len(rows)} epochs, {rows[-1]['step']:,.0f} steps")
+    print(f"{rows[-1]['epoch']:g} epochs, {rows[-1]['step']:,.0f} steps")
     for sentence in verdict(rows): print(f'- {sentence}')
     import matplotlib.pyplot as plt
     fig = plot_log(rows)

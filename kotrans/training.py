@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAY_CHANGE', 'pick_device', 'make_optimizer', 'keep_pages', 'Trainer', 'halves', 'noted', 'plot_history', 'restore']
 
-# %% ../nbs/12_training.ipynb #0c8aec35
+# %% ../nbs/12_training.ipynb #bb6ff4d0
 import csv,ctypes,io,math,signal,sys,threading,time
 from contextlib import contextmanager,nullcontext
 from pathlib import Path
@@ -13,14 +13,14 @@ import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 import kotrans
-from .batching import Batch,BatchLoader,collate
+from .batching import Batch,BatchLoader,ahead
 from .checkpoint import STEPS,keep_last,load_checkpoint,save_checkpoint,sweep
 from .cli import InputError,atomic_write,run
-from .config import BOS,EOS,PAD,TransformerConfig
+from .config import TransformerConfig
 from .label_smoothing import LabelSmoothingLoss
 from .masking import padding_mask,target_mask
 from .noam import NoamLR
-from .ranks import from_writer,join_ranks,share,total
+from .ranks import from_writer,join_ranks,total
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 
@@ -55,7 +55,7 @@ def keep_pages()->bool: # Whether the C library agreed
     try: return all(ctypes.CDLL(None).mallopt(what, 2**31-1)==1 for what in (-3, -1))     # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
     except (AttributeError, OSError, TypeError): return False
 
-# %% ../nbs/12_training.ipynb #81595dd5
+# %% ../nbs/12_training.ipynb #68745f84
 class Trainer:
     "Train `model` on `train_corpus`, watch it on `valid_corpus`, keep the best"
     def __init__(self,
@@ -71,7 +71,7 @@ class Trainer:
         self.config,self.score_fn = config,score_fn
         self.model,self.tokenizers = model.to(self.device),tuple(tokenizers)
         self.parallel = self.model if self.world<2 else torch.nn.parallel.DistributedDataParallel(self.model, broadcast_buffers=False)
-        self.train_loader = BatchLoader(train_corpus, config.batch_size, config.batch_tokens, config.seed)
+        self.train_loader = BatchLoader(train_corpus, config.batch_size, config.batch_tokens, config.seed, True, config.over_budget, config.sampling_alpha, self.tokenizers)
         self.valid_loader = BatchLoader(valid_corpus, config.batch_size, config.batch_tokens, config.seed, shuffle=False)
         self.optimizer = make_optimizer(self.model, config, self.device)
         self.scheduler = NoamLR(self.optimizer, config.d_model, config.warmup_steps, config.lr_factor)
@@ -83,11 +83,12 @@ class Trainer:
         self.row,self.best,self.stale,self.history = {},math.inf,0,[]    # epoch trained but not yet judged; best so far; validations since; all rows
         self.average = {n: p.detach().clone() for n,p in self.model.named_parameters()} if config.ema_decay else {}
         self.stopping,self.agreed,self.torn,self.unsaved,self.saved_at = 0,False,False,False,time.monotonic()
+        self.spent,self.began,self.late = 0.,time.monotonic(),False      # seconds of the run; when it would have begun without pauses; whether its time is up
         if config.best_by=='bleu' and score_fn is None: raise InputError("best_by='bleu' needs a function that measures BLEU (score_fn); or take best_by='loss'")
         if config.precision=='bfloat16' and self.device.type!='cuda': raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
 
-# %% ../nbs/12_training.ipynb #286ca742
-_RUN = 'epoch position step skipped bad sums row best stale history'.split()
+# %% ../nbs/12_training.ipynb #250ac024
+_RUN = 'epoch position step skipped bad sums row best stale history spent'.split()
 
 @patch
 def say(self:Trainer,
@@ -103,6 +104,18 @@ def warn(self:Trainer,
 ):
     "Say on standard error, from any rank, what should not have happened"
     print(f"warning{f' (rank {self.rank})' if self.world>1 else ''}: {text}", file=sys.stderr, flush=True)
+
+# %% ../nbs/12_training.ipynb #84525155
+@patch
+def _late(self:Trainer):
+    "Count the time, and say whether it is up"
+    self.spent = time.monotonic()-self.began
+    return 0<self.config.max_minutes*60<=self.spent
+
+@patch
+def _partial(self:Trainer):
+    "Whether the last row is that of the part of an epoch after which the time was up"
+    return bool(self.position and self.history and self.history[-1]['step']==self.step)
 
 # %% ../nbs/12_training.ipynb #8a9f7093
 @patch
@@ -158,17 +171,18 @@ def fit_gradients(self:Trainer,
     self.warn(f'step {self.step}: out of GPU memory with {longest} sentences; tried again in halves')
     return self.fit_gradients([h for b in batches for h in (halves(b) if len(b)>1 else [b])], num_tokens)
 
-# %% ../nbs/12_training.ipynb #682eebe5
+# %% ../nbs/12_training.ipynb #f37dcca4
 @patch
 def train_step(self:Trainer,
     batches:list, # One `Batch`, or several to accumulate: this rank's part
-    num_tokens:int=None, # Target tokens of all ranks' batches; counted from `batches` if there is one rank
+    num_tokens:int=None, # Target tokens of all ranks' batches; `None` has the ranks count them together
 )->dict: # Sums over the target tokens of all ranks: `loss`, `nll`, `tokens`
     "One optimizer step on the loss per target token of all `batches`"
     self.model.train()
-    own = self.fit_gradients(batches, num_tokens or sum(b.num_tokens for b in batches))
-    *sums,stop = total([*own.values(), bool(self.stopping)], self.world, self.device)
-    self.agreed = stop>0
+    if num_tokens is None: num_tokens = total([sum(b.num_tokens for b in batches)], self.world, self.device)[0]
+    own = self.fit_gradients(batches, num_tokens)
+    *sums,stop,late = total([*own.values(), bool(self.stopping), not self.rank and self._late()], self.world, self.device)
+    self.agreed,self.late = stop>0,late>0
     if self.agreed and not self.stopping: self.stopping = signal.SIGTERM       # another rank was asked to
     norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf))
     self.torn = True                            # from here to the end of the step, attributes and weights may disagree
@@ -199,29 +213,15 @@ def _skip(self:Trainer, batches, loss, norm):
     self.warn(f'step {self.step} skipped: loss {loss:.4g}, gradient norm {norm:.4g}; it came from {len(lines)} lines of the training text: '
               f"{', '.join(map(str, lines[:10]))}{' ...' if len(lines)>10 else ''}")
 
-# %% ../nbs/12_training.ipynb #29aade60
-@patch
-def groups(self:Trainer,
-    loader:BatchLoader, # Whose batches
-    epoch:int, # Number of the epoch
-    start:int=0, # The batch to begin with
-    size:int=1, # Batches to a group
-): # Yields lists of this rank's `Batch`es, the batches in the whole group, and the target tokens in it
-    "The batches of an epoch in groups, of which each rank gets its share"
-    plan,lengths = loader.plan(epoch),loader.corpus.lengths
-    idle = Batch(torch.tensor([[EOS]]), torch.tensor([[BOS, PAD]]), torch.zeros(0, dtype=torch.int64))
-    for i in range(start, len(plan), size):
-        group = plan[i:i+size]
-        yield [collate(loader.corpus, rows) for rows in share(group, self.rank, self.world)] or [idle], len(group), sum(int((lengths[rows,1]-1).sum()) for rows in group)
-
-# %% ../nbs/12_training.ipynb #81ba2fb6
+# %% ../nbs/12_training.ipynb #b5166c5e
 @patch
 def train_epoch(self:Trainer)->dict: # Loss, perplexity and speed of the epoch
-    "Train on the rest of the current epoch"
+    "Train on the rest of the current epoch, or until the time is up"
+    if self._partial(): self.history.pop()      # that epoch goes on, and will get a row as a whole
     n,k = self.train_loader.num_batches(self.epoch),self.config.accumulation_steps*self.world
     start = time.perf_counter()
     with tqdm(total=n, initial=self.position, desc=f'epoch {self.epoch+1}', unit='batch', leave=False, disable=not self.progress) as bar:
-        for batches,number,tokens in self.groups(self.train_loader, self.epoch, self.position, k):
+        for batches,number,tokens in ahead(self.train_loader.groups(self.epoch, self.position, k, self.rank, self.world)):
             for key,value in self.train_step(batches, tokens).items(): self.sums[key] += value
             now = time.perf_counter()
             self.sums['seconds'],start = self.sums['seconds']+now-start,now
@@ -230,8 +230,9 @@ def train_epoch(self:Trainer)->dict: # Loss, perplexity and speed of the epoch
             bar.update(number)
             bar.set_postfix(loss=f"{self.sums['loss']/max(self.sums['tokens'], 1):.3f}", lr=f'{self.lr:.2e}')
             self._between_steps()
+            if self.late: break
     s,tokens = self.sums,max(self.sums['tokens'], 1)
-    self.epoch,self.position,self.sums = self.epoch+1,0,_NOTHING | dict(seconds=0.)
+    if self.position>=n: self.epoch,self.position,self.sums = self.epoch+1,0,_NOTHING | dict(seconds=0.)
     return dict(train_loss=s['loss']/tokens, train_ppl=_ppl(s['nll']/tokens), tokens_per_second=s['tokens']/max(s['seconds'], 1e-9), seconds=s['seconds'])
 
 @patch(as_prop=True)
@@ -241,7 +242,7 @@ def lr(self:Trainer)->float: # Learning rate
 
 def _ppl(nll): return math.exp(min(nll, 700))   # e^700 is the largest that a float holds
 
-# %% ../nbs/12_training.ipynb #3615bd82
+# %% ../nbs/12_training.ipynb #f30ff300
 @patch
 def validate(self:Trainer,
     loader=None, # A `BatchLoader`; `None` takes the validation corpus
@@ -250,7 +251,7 @@ def validate(self:Trainer,
     self.model.eval()
     sums = [0., 0., 0]
     with torch.inference_mode():
-        for batches,_,_ in self.groups(loader or self.valid_loader, 0, size=self.world):
+        for batches,_,_ in ahead((loader or self.valid_loader).groups(0, 0, self.world, self.rank, self.world)):
             s = self.batch_loss(batches[0])
             sums = [sums[0]+s.loss.item(), sums[1]+s.nll.item(), sums[2]+batches[0].num_tokens]
             self._stop_if_asked()
@@ -316,7 +317,7 @@ def _between_steps(self:Trainer):
                          'Look at the lines named above, or take a smaller --lr-factor or a longer --warmup-steps')
     self._stop_if_asked()
 
-# %% ../nbs/12_training.ipynb #82c63b45
+# %% ../nbs/12_training.ipynb #279336aa
 def _bytes(t): return bytes(t.cpu().numpy()) if isinstance(t, torch.Tensor) else torch.frombuffer(bytearray(t), dtype=torch.uint8)
 
 @patch
@@ -335,7 +336,7 @@ def state(self:Trainer)->dict: # Plain values and tensors
 @patch
 def corpus_hash(self:Trainer)->str: # 64 hexadecimal digits
     "Fingerprint of the training corpus"
-    if not hasattr(self, '_corpus_hash'): self._corpus_hash = self.train_loader.corpus.fingerprint()
+    if not hasattr(self, '_corpus_hash'): self._corpus_hash = self.train_loader.source.fingerprint()
     return self._corpus_hash
 
 # %% ../nbs/12_training.ipynb #2594e0d3
@@ -387,7 +388,7 @@ def _load_optimizer(self:Trainer, training, new_config):
     if not new_config: return
     for g,o,rate in zip(self.optimizer.param_groups, ours, self.scheduler.get_lr()): g.update(o | dict(lr=rate))
 
-# %% ../nbs/12_training.ipynb #6379ade7
+# %% ../nbs/12_training.ipynb #17262fa8
 @patch
 def describe(self:Trainer)->str: # Some lines of text
     "The run in four lines: where, what, on what, for how long"
@@ -398,18 +399,20 @@ def describe(self:Trainer)->str: # Some lines of text
     return '\n'.join([f'device   {self.device} ({torch.get_num_threads()} threads), torch {torch.__version__}, kotrans {kotrans.__version__}',
         f'model    {type(self.model).__name__}: d_model {c.d_model}, d_ff {c.d_ff}, {c.num_heads} heads, {c.num_encoder_layers}+{c.num_decoder_layers} layers, {size:,} parameters',
         f'corpus   {len(train.corpus):,} pairs to train on, {len(valid.corpus):,} to validate; vocabularies {c.src_vocab_size:,} and {c.tgt_vocab_size:,}',
-        f'training {c.num_epochs} epochs of {n:,} batches ({f"{c.batch_tokens:,} tokens" if c.batch_tokens else f"{c.batch_size} sentences"} each), {steps:,} steps, warmup {c.warmup_steps:,}'])
+        f'training {c.num_epochs} epochs of {n:,} batches ({f"{c.batch_tokens:,} tokens" if c.batch_tokens else f"{c.batch_size} sentences"} each), {steps:,} steps, warmup {c.warmup_steps:,}'
+        + (f'; at most {c.max_minutes:g} minutes' if c.max_minutes else '')])
 
-# %% ../nbs/12_training.ipynb #000b7020
+# %% ../nbs/12_training.ipynb #8e153af2
 @patch
 def train(self:Trainer)->list: # The history: one `dict` an epoch
-    "Train to `config.num_epochs`, validating, logging and saving on the way"
+    "Train to `config.num_epochs` or for `config.max_minutes`, validating, logging and saving on the way"
     c = self.config
     self.say(self.describe())
     if not self.rank: sweep(c.checkpoint_dir)
     if self.device.type=='cpu': keep_pages()
     self._open_log()
-    self.saved_at,self.stopping = time.monotonic(),0
+    self.saved_at,self.stopping,self.began = time.monotonic(),0,time.monotonic()-self.spent
+    self.late = from_writer(self._late(), self.world)
     try:
         with noted(lambda number: setattr(self, 'stopping', number)):
             while self.row or self.epoch<c.num_epochs and not self._out_of_time() and not self._out_of_patience():
@@ -420,18 +423,20 @@ def train(self:Trainer)->list: # The history: one `dict` an epoch
         raise
     return self.history
 
-# %% ../nbs/12_training.ipynb #ef9bf989
+# %% ../nbs/12_training.ipynb #cff7bd9a
 @patch
 def _judge(self:Trainer):
     "End an epoch: validate, keep, log, print"
-    c,row = self.config,dict(epoch=self.epoch, step=self.step) | self.row | dict(lr=self.lr)
+    c,done = self.config,round(self.epoch + self.position/self.train_loader.num_batches(self.epoch), 2) if self.position else self.epoch
+    row = dict(epoch=done, step=self.step) | self.row | dict(lr=self.lr)
     with self.averaged():
-        if self.epoch%c.eval_every==0 or self.epoch==c.num_epochs:
+        if self.late or self.position or self.epoch%c.eval_every==0 or self.epoch==c.num_epochs:
             row |= self.validate()
             if self.score_fn: row['bleu'] = from_writer(None if self.rank else self.score_fn(self.model.eval()), self.world)
         self.history.append(row)
         self.row = {}
         notes = self._keep_best(row)
+    self.late = from_writer(self._late(), self.world)
     self._keep_epoch()
     if self.skipped: notes.append(f'{self.skipped} steps skipped so far: gradient not finite')
     self._log(row)
@@ -456,7 +461,7 @@ def _keep_best(self:Trainer, row):
     score = -row['bleu'] if self.config.best_by=='bleu' and 'bleu' in row else row.get('valid_loss', math.nan)
     if 'valid_loss' not in row: return []
     if not score<self.best:
-        self.stale += 1
+        self.stale += not self.position         # part of an epoch is no reason to lose patience
         return []
     old,self.best,self.stale = self.best,score,0
     if from_writer(self.save(Path(self.config.checkpoint_dir)/'best_model.pt', self.model_state()), self.world): return ['new best model saved']
@@ -465,9 +470,10 @@ def _keep_best(self:Trainer, row):
 
 @patch
 def _keep_epoch(self:Trainer):
-    "Save `checkpoint_epoch_N.pt` if it is time, or if the last one failed"
+    "Save `checkpoint_epoch_N.pt` if it is time, if the run ends here, or if the last one failed; of a part, `checkpoint_step_N.pt`"
     c,folder = self.config,Path(self.config.checkpoint_dir)
-    if self.rank or not (self.unsaved or c.save_every and self.epoch%c.save_every==0): return
+    if self.position: self.save_step()
+    if self.rank or self.position or not (self.unsaved or self.late or c.save_every and self.epoch%c.save_every==0): return
     self.unsaved = not self.save(folder/f'checkpoint_epoch_{self.epoch}.pt', self.state())
     if not self.unsaved: keep_last(folder, c.keep_checkpoints)
 
@@ -480,11 +486,9 @@ def _leave(self:Trainer):
 
 @patch
 def _out_of_time(self:Trainer):
-    "Whether one more epoch, as long as the last, would end after `max_minutes`"
-    if not (self.config.max_minutes and self.history): return False
-    late = sum(r['seconds'] for r in self.history) + self.history[-1]['seconds'] > self.config.max_minutes*60
-    if late: self.say(f'stopped after {self.epoch} epochs: one more would take longer than {self.config.max_minutes:g} minutes')
-    return late
+    "Whether `max_minutes` are over"
+    if self.late: self.say(f'stopped at step {self.step:,}: {self.config.max_minutes:g} minutes are over; go on with: kotrans-train --resume auto --max-minutes {2*self.config.max_minutes:g}')
+    return self.late
 
 @patch
 def _out_of_patience(self:Trainer):
@@ -511,7 +515,7 @@ def write_log(self:Trainer,
     w.writeheader(); w.writerows(self.history)
     with atomic_write(path or Path(self.config.log_dir)/'training.csv') as f: f.write(out.getvalue().encode())
 
-# %% ../nbs/12_training.ipynb #55ab2a06
+# %% ../nbs/12_training.ipynb #41c9754a
 @patch
 def _open_log(self:Trainer):
     "Open what has to be open while the run lasts"
@@ -519,7 +523,7 @@ def _open_log(self:Trainer):
     if self.rank or self.config.log!='tensorboard': return
     try: from torch.utils.tensorboard import SummaryWriter
     except ImportError: raise InputError('log=tensorboard needs one more package: pip install tensorboard') from None
-    self.board = SummaryWriter(self.config.log_dir, purge_step=self.epoch+1)
+    self.board = SummaryWriter(self.config.log_dir, purge_step=self.step+1-self._partial())     # what a killed run wrote beyond here is void
 
 @patch
 def _log(self:Trainer, row):
@@ -528,7 +532,7 @@ def _log(self:Trainer, row):
     try:
         self.write_log()
         if self.board:
-            for k,v in row.items(): self.board.add_scalar(k, v, row['epoch'])
+            for k,v in row.items(): self.board.add_scalar(k, v, row['step'])
             self.board.flush()
     except OSError as e: self.warn(f'the log could not be written ({e.strerror or e}); training goes on')
     if self.progress and 'ipykernel' in sys.modules: self._draw_curves()
