@@ -6,9 +6,10 @@
 __all__ = ['SearchOptions', 'top_of_rows', 'search', 'score_translations', 'alternatives', 'PackedCache', 'PackedTransformer',
            'pack']
 
-# %% ../nbs/13a_fast_decoding.ipynb #6df78abd
-import math,warnings
+# %% ../nbs/13a_fast_decoding.ipynb #a52b95bf
+import math
 from dataclasses import dataclass,replace
+from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -16,6 +17,7 @@ from .cli import InputError
 from .config import BOS,EOS,PAD
 from .decoding import Hypothesis
 from .masking import padding_mask
+from .training import keep_pages
 from .transformer import Transformer
 
 # %% ../nbs/13a_fast_decoding.ipynb #b9612cdd
@@ -61,19 +63,20 @@ def factor(self:SearchOptions,
     n = torch.as_tensor(n, dtype=torch.float64)
     return (n.clamp(min=1) if self.penalty=='length' else (5+n)/6)**self.length_penalty
 
-# %% ../nbs/13a_fast_decoding.ipynb #55b83ad2
+# %% ../nbs/13a_fast_decoding.ipynb #9817c032
 def top_of_rows(
     x, # `[rows, columns]`
     k:int, # How many, at most `columns`
 )->tuple: # Values and columns `[rows, k]`, largest first
     "The `k` largest entries of each row, in two passes"
-    n = x.size(1)
-    width = next((w for w in (80, 64, 100, 50, 125, 40, 32) if n%w==0), 0)
-    if not width or n//width < 4*k: return tuple(x.topk(k))
-    blocks = x.view(len(x), -1, width)
-    best = blocks.amax(2).topk(k).indices                                          # [rows, k]
-    value,i = blocks.gather(1, best[..., None].expand(-1, -1, width)).flatten(1).topk(k)
-    return value, best.gather(1, i//width)*width + i%width
+    groups = x.size(1)//40
+    if groups<4*k: return tuple(x.topk(k))
+    even = x[:, :groups*40].unflatten(1, (40, groups))
+    best = even.amax(1).topk(k).indices[:, None].expand(-1, 40, -1)                    # [rows, 40, k]: groups
+    column = best + torch.arange(0, groups*40, groups, device=x.device)[:, None]
+    value,i = torch.cat([even.gather(2, best).flatten(1), x[:, groups*40:]], 1).topk(k)
+    rest = torch.arange(groups*40, x.size(1), device=x.device).expand(len(x), -1)
+    return value, torch.cat([column.flatten(1), rest], 1).gather(1, i)
 
 # %% ../nbs/13a_fast_decoding.ipynb #0945bdc5
 class _Rules:
@@ -150,11 +153,14 @@ class _Pool:
         rows = zip(there.tolist(), self.score.tolist(), self.log_prob.tolist(), self.finished.tolist())
         return [[Hypothesis(next(tokens), s, p, f) for ok,s,p,f in zip(*r) if ok] for r in rows]
 
-# %% ../nbs/13a_fast_decoding.ipynb #0911031c
+# %% ../nbs/13a_fast_decoding.ipynb #a93fb8f0
 def _log_sum(logits):
     "The log of the sum of exponentials of each row `[rows, vocab]`, float64 `[rows, 1]`"
-    top,i = top_of_rows(logits, 1)
-    return (top - logits.softmax(1).gather(1, i).log()).double()
+    total = logits.exp().sum(1, keepdim=True)
+    out = total.log().double()
+    bad = ((total<1e-30) | ~total.isfinite())[:, 0]
+    if bad.any(): out[bad] = logits[bad].double().logsumexp(1, keepdim=True)
+    return out
 
 # %% ../nbs/13a_fast_decoding.ipynb #d5569f15
 def _extend(logits, log_sum, alive, k):
@@ -306,22 +312,59 @@ def alternatives(
     p[[PAD, BOS]] = 0.
     return [(i, x) for x,i in zip(*(y.tolist() for y in p.topk(min(n, len(p)-2))))]
 
-# %% ../nbs/13a_fast_decoding.ipynb #91dc1de4
-def _linear(weight, bias, int8):
-    "A function `[n, inputs] -> [n, outputs]`"
-    weight = weight.detach()
-    bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
-    if not int8:
-        turned = weight.t().contiguous()
-        return lambda x: torch.addmm(bias, x, turned)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')                         # 'deprecated', since torch 2.13
-        scale = weight.abs().amax(1).clamp_min(1e-8).double()/127
-        w = torch.quantize_per_channel(weight.float(), scale, torch.zeros(len(scale), dtype=torch.long), 0, torch.qint8)
-        packed = torch.ops.quantized.linear_prepack(w, bias.float())
-    return lambda x: torch.ops.quantized.linear_dynamic(x, packed, True)
+# %% ../nbs/13a_fast_decoding.ipynb #eefb93d0
+def _linear(weight, bias, int8=False):
+    "A function that does what a linear layer with these weights does"
+    if int8: return _linear8(weight.detach(), bias)
+    turned = weight.detach().t().contiguous()
+    if bias is None: return lambda x: torch.mm(x, turned)
+    bias = bias.detach()
+    return lambda x: torch.addmm(bias, x, turned)
 
-# %% ../nbs/13a_fast_decoding.ipynb #a69fe2c9
+# %% ../nbs/13a_fast_decoding.ipynb #41059b73
+_tiny = torch.tensor(1e-12)
+
+def _whole_numbers(x, top):
+    "Rows `x` as whole numbers from `-top` to `top`, and the scale of each row"
+    size = torch.add(_tiny, x.abs().amax(1, keepdim=True), alpha=1/top)
+    return (x/size).round_().to(torch.int8), size
+
+def _narrow(whole, scale, bias, top):
+    "A function of whole numbers `u` and their scales: `(u@whole.T)*scales*scale + bias`; cheap for few outputs"
+    turned = whole.t()
+    def f(u, size):
+        y = torch._int_mm(u, turned)*size
+        return y.mul_(scale) if bias is None else torch.addcmul(bias, y, scale, out=y)
+    return f
+
+def _wide(whole, scale, bias, top):
+    "The same by way of oneDNN; cheap for many outputs"
+    packed,zero,shift = torch.ops.onednn.qlinear_prepack(whole, None),torch.zeros(len(scale), dtype=torch.long),-(top+1)*scale*whole.sum(1)
+    offset = (top+1+128)%256-128                         # 128 is -128 in 8 bits with sign
+    def f(u, size):
+        u = u.add_(offset).view(torch.uint8)
+        y = torch.ops.onednn.qlinear_pointwise(u, 1., 0, packed, scale, zero, shift, 1., 0, torch.float32, 'none', [], '')
+        return y.mul_(size) if bias is None else torch.addcmul(bias, y, size, out=y)
+    return f
+
+@lru_cache
+def _routines8():
+    "The largest whole number that overflows nothing, and the routines that this build of torch has for narrow and wide outputs"
+    whole,scale,size = torch.full((16, 64), 127, dtype=torch.int8),torch.ones(16),torch.ones(4, 1)
+    def works(make, top):
+        try: return bool((make(whole, scale, None, top)(torch.full((4, 64), top, dtype=torch.int8), size)==64*127*top).all())
+        except (AttributeError, RuntimeError): return None
+    have = [m for m in (_narrow, _wide) if works(m, 63)]
+    return (127 if all(works(m, 127) for m in have) else 63), have
+
+def _linear8(weight, bias):
+    "`_linear` in 8 bits"
+    (top,have),scale = _routines8(),weight.abs().amax(1).clamp_min(1e-8).float()/127
+    make,whole = have[-1 if len(weight)>weight.size(1) else 0],(weight/scale[:, None]).round().to(torch.int8)
+    product = make(whole, scale, None if bias is None else bias.detach().float(), top)
+    return lambda x: product(*_whole_numbers(x, top))
+
+# %% ../nbs/13a_fast_decoding.ipynb #868d4e1d
 def _norm(m):
     "A function that normalises as `m` does"
     if not isinstance(m, torch.nn.LayerNorm): return lambda x: x
@@ -340,12 +383,18 @@ class _Attention:
         factor[:d] = scale
         self.into,self.out = _linear(w*factor[:, None], b*factor, int8),_linear(a.out_proj.weight, a.out_proj.bias, int8)
 
+def _softmax(x):
+    "Softmax over the last dimension; may change `x`"
+    if x.size(-1)>=16: return x.softmax(-1)
+    x = x.sub_(x.amax(-1, keepdim=True)).exp_()
+    return x.div_(x.sum(-1, keepdim=True))
+
 def _attend(q, k, v, mask):
     "Queries `[batch*heads, n, head_dim]`, already scaled; `mask` is added to the scores"
     scores = torch.bmm(q, k.transpose(1, 2)) if mask is None else torch.baddbmm(mask, q, k.transpose(1, 2))
-    return torch.bmm(scores.softmax(-1), v)
+    return torch.bmm(_softmax(scores), v)
 
-# %% ../nbs/13a_fast_decoding.ipynb #77917f77
+# %% ../nbs/13a_fast_decoding.ipynb #eee00df2
 class PackedCache:
     "What a `PackedTransformer` remembers between two steps; it may be stepped from once"
     def __init__(self, source, src_mask, buffer, mask, used, position):
@@ -373,7 +422,9 @@ class PackedCache:
         own = self.mask.new_full((k, k), -math.inf).fill_diagonal_(0.)
         self.mask = torch.cat([self.mask, own.expand(len(self.mask), k, k)], 2)
         start,self.used = self.used,self.used+k
-        if self.used>self.buffer.size(4): self.buffer = F.pad(self.buffer, (0, 0, 0, k*room))
+        if self.used>self.buffer.size(4):
+            old,self.buffer = self.buffer,self.buffer.new_empty(*self.buffer.shape[:4], self.used+k*room, self.buffer.size(5))
+            self.buffer[:, :, :, :, :start] = old[:, :, :, :, :start]
         self.position += 1
         return start
 
@@ -469,7 +520,7 @@ def step(self:PackedTransformer,
         x = _sublayer(x, lambda y: l['ff2'](l['ff1'](y).relu_()), l['ffn_norm'], l['first'])
     return self.output(self.decoder_norm(x)), c
 
-# %% ../nbs/13a_fast_decoding.ipynb #136e524b
+# %% ../nbs/13a_fast_decoding.ipynb #9d5cb1be
 @torch.inference_mode()
 def pack(
     model, # Any model
@@ -478,7 +529,8 @@ def pack(
     "Lay a model's weights out for fast decoding"
     device = next((p.device for p in model.parameters()), torch.device('cpu'))
     if int8 and device.type!='cpu': raise InputError(f'int8: works on the CPU, not on {device}; use --device cpu')
-    if int8 and not set(torch.backends.quantized.supported_engines) & {'x86', 'fbgemm', 'onednn', 'qnnpack'}: raise InputError('int8: this build of torch has no 8-bit arithmetic')
+    if int8 and not _routines8()[1]: raise InputError('int8: this build of torch has no 8-bit arithmetic')
+    keep_pages()
     exact = _tried(model)
     if exact is None:
         if int8: raise InputError(f'int8: {type(model).__name__} is not a model that can be packed')
