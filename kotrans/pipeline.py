@@ -6,12 +6,12 @@
 __all__ = ['missing', 'prepare', 'read_split', 'make_trainer', 'corpus_scores', 'validation_bleu', 'machine_name', 'test_report',
            'run_config', 'train', 'check_pipeline']
 
-# %% ../nbs/14a_pipeline.ipynb #85b7141f
-import json,math,os,platform,time
+# %% ../nbs/14a_pipeline.ipynb #1c996342
+import json,math,os,platform,sys,time
 from pathlib import Path
 import sacrebleu,torch
 import kotrans
-from .batching import encode_corpus
+from .encoding import encode_split,open_corpus
 from .checkpoint import load_checkpoint,newest_checkpoint
 from .cleaning import split_data
 from .cli import InputError,atomic_write
@@ -19,17 +19,19 @@ from .config import BaseConfig,TransformerConfig,load_config,preset as get_prese
 from .corpora import download_data,read_parallel
 from .masking import padding_mask,target_mask
 from .ranks import from_writer,is_writer,join_ranks
+from .shards import Shards
 from .tokenizer import load_tokenizers,train_tokenizers
 from .training import MAY_CHANGE,Trainer,pick_device
 from .transformer import Transformer
 from .translator import Translator
 
-# %% ../nbs/14a_pipeline.ipynb #34a9ae6e
+# %% ../nbs/14a_pipeline.ipynb #66ac63f8
 def missing(
     config:TransformerConfig, # Whose folders to look in
 )->list: # Pairs (file, command that makes it)
     "What training needs and does not find"
-    data = [(Path(config.data_dir)/f'{part}.{lang}', 'kotrans-split-data') for part in ('train', 'validation') for lang in ('ko', 'en')]
+    parts = ['validation'] if config.shards else ['train', 'validation']
+    data = [(Path(config.data_dir)/f'{part}.{lang}', 'kotrans-split-data') for part in parts for lang in ('ko', 'en')]
     names = ['shared'] if config.shared_vocab else ['ko', 'en']
     vocab = [(Path(config.vocab_dir)/f'{name}_spm.model', 'kotrans-train-tokenizer') for name in names]
     return [(p, command) for p,command in data+vocab if not p.exists()]
@@ -63,7 +65,7 @@ def read_split(
     "The pairs of one part of the corpus"
     return read_parallel(*(Path(config.data_dir)/f'{part}.{lang}' for lang in ('ko', 'en')))
 
-# %% ../nbs/14a_pipeline.ipynb #0277637c
+# %% ../nbs/14a_pipeline.ipynb #f422e853
 def make_trainer(
     config:TransformerConfig, # All the numbers
     progress:bool=None, # Show bars; `None` where somebody can see them
@@ -72,13 +74,12 @@ def make_trainer(
     _require(config)
     src,tgt = load_tokenizers(config.vocab_dir, config.shared_vocab)
     config = config.replace(src_vocab_size=len(src), tgt_vocab_size=len(tgt))
-    def corpus(part):
-        pairs = read_split(config, part)
-        encoded = encode_corpus(*(list(side) for side in zip(*pairs)), src, tgt, config.max_len) if pairs else []
-        if not len(encoded): raise InputError(f'{config.data_dir}/{part}.ko: no sentence left to use')
-        if encoded.num_skipped: print(f'{part}: {encoded.num_skipped:,} of {len(pairs):,} pairs left out, longer than max_len={config.max_len} tokens')
-        return encoded
-    train_corpus,valid_corpus = corpus('train'),corpus('validation')
+    _,ranks,_ = join_ranks(pick_device(config.device))
+    parts = ['validation'] if config.shards else ['train', 'validation']
+    for part in parts if is_writer() else []: encode_split(config, part, src, tgt, progress=progress or progress is None and sys.stderr.isatty())
+    from_writer(None, ranks)    # the others wait until it is written
+    *train,valid_corpus = (open_corpus(Path(config.encoded_dir)/part) for part in parts)
+    train_corpus = Shards(config.shards, (src, tgt), config) if config.shards else train[0]
     torch.manual_seed(config.seed)
     model = Transformer(config, len(src), len(tgt))
     return Trainer(model, config, train_corpus, valid_corpus, (src, tgt), progress, validation_bleu(config, src, tgt) if config.best_by=='bleu' else None)
