@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn,Tensor
 from typing import NamedTuple
 from fastcore.basics import patch
+from .linear import Linear
 
 # %% ../nbs/06_attention.ipynb #c32afa1b
 def scaled_dot_product_attention(
@@ -40,10 +41,10 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         if d_model%num_heads: raise ValueError(f'{num_heads} heads do not divide d_model={d_model}')
         self.num_heads,self.dropout = num_heads,dropout
-        self.q_proj   = nn.Linear(d_model, d_model, bias)
-        self.k_proj   = nn.Linear(d_model, d_model, bias)
-        self.v_proj   = nn.Linear(d_model, d_model, bias)
-        self.out_proj = nn.Linear(d_model, d_model, bias)
+        self.q_proj   = Linear(d_model, d_model, bias)
+        self.k_proj   = Linear(d_model, d_model, bias)
+        self.v_proj   = Linear(d_model, d_model, bias)
+        self.out_proj = Linear(d_model, d_model, bias)
 
 # %% ../nbs/06_attention.ipynb #87f05e03
 @patch

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn,Tensor
 from typing import NamedTuple
+from fastcore.basics import patch
 from .config import PAD
+from .linear import product,product_of_columns
 
 # %% ../nbs/09_label_smoothing.ipynb #25ebf4c0
 def entropy(
@@ -77,3 +79,52 @@ class LabelSmoothingLoss(nn.Module):
         real = target!=self.pad
         loss,nll = (loss - entropy(eps, vocab)).where(real, 0.), nll.where(real, 0.)
         return LossSums(loss.sum(), nll.sum(), real.sum())
+
+# %% ../nbs/09_label_smoothing.ipynb #de0c42ed
+class _LossOfStates(torch.autograd.Function):
+    "Sums of the smoothed cross-entropy and of the plain one, of states before the output layer `weight`"
+    @staticmethod
+    def forward(ctx, states, weight, target, gold, other, pad, rows, learn):
+        loss,nll = states.new_zeros(2, dtype=torch.float32 if states.itemsize<4 else states.dtype)
+        if learn: g_states,g_weight = torch.empty_like(states),torch.zeros_like(weight)
+        for i in range(0, len(states), rows):
+            h,t = states[i:i+rows],target[i:i+rows,None]
+            z = product(h, weight).to(loss.dtype)                              # logits [rows, vocab]
+            z_gold,z_rest = z.gather(1, t),z.sum(1, keepdim=True)-z[:,pad,None]-z.gather(1, t)
+            p = torch.softmax(z, -1, out=z)                                    # in the same memory
+            log_z = z_gold-p.gather(1, t).log()
+            lost = log_z.isinf()[:,0]
+            if lost.any(): log_z[lost] = product(h[lost], weight).to(loss.dtype).logsumexp(1, keepdim=True)
+            loss += (gold*(log_z-z_gold) + other*(log_z*(p.size(1)-2)-z_rest)).sum()
+            nll  += (log_z-z_gold).sum()
+            if not learn: continue
+            g = p.sub_(other)                                                  # p - q, in three pieces as above
+            g[:,pad] += other
+            g.scatter_add_(1, t, g.new_full(t.shape, other-gold))
+            g_states[i:i+rows] = product(g, weight.t())
+            g_weight += product_of_columns(g, h)
+        if learn: ctx.save_for_backward(g_states, g_weight)
+        ctx.mark_non_differentiable(nll)
+        return loss, nll
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        g_states,g_weight = ctx.saved_tensors
+        return g_states*grad, g_weight*grad, *[None]*6
+
+# %% ../nbs/09_label_smoothing.ipynb #b758ce50
+@patch
+def of_states(
+    self:LabelSmoothingLoss,
+    states:Tensor, # What the output layer would be given `[..., d_model]`
+    weight:Tensor, # The output layer's matrix `[vocab, d_model]`; it has no bias
+    target:Tensor, # Gold ids `[...]`
+    rows:int=1024, # Positions whose logits exist at the same time
+)->LossSums: # Sums over the tokens that are not padding
+    "Sum the losses of `states@weight.T` against `target` without holding all logits"
+    vocab,eps = len(weight),self.smoothing
+    if vocab<3: raise ValueError(f'label smoothing needs padding, a gold token and another, not a vocabulary of {vocab}')
+    real = (target!=self.pad).reshape(-1).nonzero()[:,0]
+    h,t = states.flatten(0, -2).index_select(0, real),target.reshape(-1)[real]
+    loss,nll = _LossOfStates.apply(h, weight, t, 1-eps, eps/(vocab-2), self.pad, rows, torch.is_grad_enabled())
+    return LossSums(loss - entropy(eps, vocab)*len(t), nll, torch.tensor(len(t)))

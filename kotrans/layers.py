@@ -14,6 +14,7 @@ from torch import nn,Tensor
 from fastcore.basics import patch
 from .config import PAD
 from .attention import KeyValues,MultiHeadAttention
+from .linear import Linear
 
 # %% ../nbs/07_layers.ipynb #20855594
 class TokenEmbedding(nn.Module):
@@ -67,12 +68,16 @@ class PositionalEncoding(nn.Module):
 def keep_mask(
     x:Tensor, # Tensor whose shape and type the mask takes, on the CPU
     p:float, # Share of zeros
-)->Tensor: # Like `x`: 0 with probability `p`, else `1/(1-p)`
+)->Tensor: # Like `x`: 0 with probability `p`, else 1
     "Draw a dropout mask from raw random bits, sixteen a value"
-    n,drop = x.numel(), min(round(p*2**16), 2**16-1)                     # drop of 65,536 outcomes are zeros
+    n = x.numel()
     words = torch.empty(-(-n//4), dtype=torch.int64).random_(-2**63, None)
     draws = words.view(torch.int16)[:n].view(x.shape)                    # each -32,768 ... 32,767
-    return (draws >= drop-2**15).to(x.dtype).mul_(2**16/(2**16-drop))
+    return torch.ge(draws, _outcomes(p)-2**15, out=torch.empty_like(x, memory_format=torch.contiguous_format, requires_grad=False))
+
+def _outcomes(p):
+    "How many of 65,536 equally likely outcomes mean zero"
+    return min(round(p*2**16), 2**16-1)
 
 # %% ../nbs/07_layers.ipynb #328adf7b
 class Dropout(nn.Module):
@@ -82,7 +87,7 @@ class Dropout(nn.Module):
     ):
         super().__init__()
         if not 0<=p<1: raise ValueError(f'dropout must be at least 0 and below 1, not {p}')
-        self.p = p
+        self.p,self.scale = p,2**16/(2**16-_outcomes(p))
 
     def extra_repr(self): return f'p={self.p}'
 
@@ -91,8 +96,16 @@ class Dropout(nn.Module):
     )->Tensor: # Like `x`
         "Drop values of `x` in training"
         if not self.training or self.p==0: return x
-        if x.device.type!='cpu': return F.dropout(x, self.p)
-        return x * keep_mask(x, self.p)
+        if not x.is_cpu: return F.dropout(x, self.p)
+        return x * keep_mask(x, self.p).mul_(self.scale)
+
+    def add(self,
+        x:Tensor, # Of any shape; nothing of it is dropped
+        y:Tensor, # Like `x`
+    )->Tensor: # Like `x`
+        "`x` and what is left of `y`"
+        if not self.training or self.p==0 or not x.is_cpu: return x + self(y)
+        return torch.addcmul(x, y, keep_mask(y, self.p), value=self.scale)
 
 # %% ../nbs/07_layers.ipynb #9b82d80f
 class FeedForward(nn.Module):
@@ -102,7 +115,7 @@ class FeedForward(nn.Module):
         d_ff:int, # Inner width
     ):
         super().__init__()
-        self.linear1,self.linear2 = nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)
+        self.linear1,self.linear2 = Linear(d_model, d_ff), Linear(d_ff, d_model)
 
     def forward(self,
         x:Tensor, # `[batch, len, d_model]`
@@ -126,8 +139,8 @@ class Residual(nn.Module):
         sublayer, # Function of such a tensor, with a result of the same shape
     )->Tensor: # `[batch, len, d_model]`
         "Add to `x` what `sublayer` makes of it"
-        if self.norm_first: return x + self.dropout(sublayer(self.norm(x)))
-        return self.norm(x + self.dropout(sublayer(x)))
+        if self.norm_first: return self.dropout.add(x, sublayer(self.norm(x)))
+        return self.norm(self.dropout.add(x, sublayer(x)))
 
 # %% ../nbs/07_layers.ipynb #2b41c354
 class EncoderLayer(nn.Module):

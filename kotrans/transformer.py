@@ -11,6 +11,7 @@ from torch import nn,Tensor
 from dataclasses import dataclass
 from fastcore.basics import patch
 from .config import TransformerConfig
+from .linear import Linear
 from .masking import padding_mask,target_mask
 from .attention import KeyValues
 from .layers import TokenEmbedding,PositionalEncoding,Dropout,EncoderLayer,DecoderLayer
@@ -31,7 +32,7 @@ class Transformer(nn.Module):
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(c.num_encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(c.num_decoder_layers))
         self.encoder_norm,self.decoder_norm = (nn.LayerNorm(d) if c.norm_first else nn.Identity() for _ in range(2))
-        self.output_proj = nn.Linear(d, tgt_vocab_size, bias=False)
+        self.output_proj = Linear(d, tgt_vocab_size, bias=False)
         init_weights(self)
         if c.tie_embeddings: tie_weights(self, c.shared_vocab)
 
@@ -83,6 +84,21 @@ def encode(
 
 # %% ../nbs/08_transformer.ipynb #7c92b4cb
 @patch
+def states(
+    self:Transformer,
+    tgt:Tensor, # Target ids, beginning with `BOS` `[batch, tgt_len]`
+    memory:Tensor, # What `encode` returned `[batch, src_len, d_model]`
+    src_mask:Tensor=None, # bool `[batch, 1, 1, src_len]`; everything may be looked at if `None`
+    tgt_mask:Tensor=None, # bool `[batch, 1, tgt_len, tgt_len]`; made from `tgt` if `None`
+)->Tensor: # `[batch, tgt_len, d_model]`
+    "What the decoder knows after each prefix of `tgt`; the output layer turns it into scores"
+    if tgt_mask is None: tgt_mask = target_mask(tgt)
+    x = self.embed(self.tgt_embed, tgt)
+    for layer in self.decoder: x = layer(x, memory, src_mask, tgt_mask)
+    return self.decoder_norm(x)
+
+# %% ../nbs/08_transformer.ipynb #dd4b4951
+@patch
 def decode(
     self:Transformer,
     tgt:Tensor, # Target ids, beginning with `BOS` `[batch, tgt_len]`
@@ -91,10 +107,7 @@ def decode(
     tgt_mask:Tensor=None, # bool `[batch, 1, tgt_len, tgt_len]`; made from `tgt` if `None`
 )->Tensor: # logits `[batch, tgt_len, vocab]`
     "Score every possible next token after each prefix of `tgt`"
-    if tgt_mask is None: tgt_mask = target_mask(tgt)
-    x = self.embed(self.tgt_embed, tgt)
-    for layer in self.decoder: x = layer(x, memory, src_mask, tgt_mask)
-    return self.output_proj(self.decoder_norm(x))
+    return self.output_proj(self.states(tgt, memory, src_mask, tgt_mask))
 
 # %% ../nbs/08_transformer.ipynb #85632d25
 @patch
