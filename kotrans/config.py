@@ -149,6 +149,7 @@ class OptimizerConfig(BatchConfig):
     weight_decay:float=0.0 # Decay of the weight matrices (AdamW); biases and norms never decay
     ema_decay:float=0.0 # Decay of a running average of the weights that is validated and kept as the best; 0 keeps none
     precision:str='float32' # Arithmetic on a CUDA GPU: float32 or bfloat16
+    compile:bool=False # Translate the layers by torch.compile: slow to start, worth it on a GPU, seldom on a CPU
     warmup_steps:int=4000 # Steps until the learning rate peaks
     lr_factor:float=1.0 # Multiplies the whole learning-rate curve
 

@@ -67,7 +67,7 @@ def product_of_columns(
 
 def _fits(x, w):
     "Whether these are for oneDNN"
-    return x.is_cpu and x.dtype==w.dtype==torch.float32 and x.numel()>0 and use_onednn()
+    return x.is_cpu and x.dtype==w.dtype==torch.float32 and x.numel()>0 and not torch.compiler.is_compiling() and use_onednn()
 
 # %% ../nbs/05a_linear.ipynb #68817e3b
 def linear(
