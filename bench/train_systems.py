@@ -188,7 +188,7 @@ def joey_system(c, batches, a):
     from joeynmt.vocabulary import Vocabulary
     special = SimpleNamespace(unk_token='<unk>', pad_token='<pad>', bos_token='<s>', eos_token='</s>', sep_token=None, unk_id=0, pad_id=1, bos_id=2, eos_id=3, sep_id=None, lang_tags=[])
     vocab = Vocabulary([f'w{i}' for i in range(4, c['vocab'])], special)
-    side = dict(type='transformer', num_layers=c['layers'], num_heads=c['heads'], embeddings=dict(embedding_dim=c['d'], scale=True, dropout=0.), hidden_size=c['d'], ff_size=c['ff'],
+    side = dict(type='transformer', num_layers=c['layers'], num_heads=c['heads'], embeddings=dict(embedding_dim=c['d'], scale=True, dropout=DROP), hidden_size=c['d'], ff_size=c['ff'],
                 dropout=DROP, layer_norm='pre', activation='relu')
     copy = lambda: dict(side, embeddings=dict(side['embeddings']))
     config = dict(initializer='xavier_uniform', embed_initializer='xavier_uniform', embed_init_gain=1., init_gain=1., bias_initializer='zeros', tied_embeddings=False, tied_softmax=a.tied,
