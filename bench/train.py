@@ -1,140 +1,176 @@
-"""Training speed on this machine: kotrans beside `torch.nn.Transformer` as a tutorial builds it.
+"""Training speed on this machine: kotrans beside other ways to train the same Transformer, on the same batches.
 
-usage: python bench/train.py [small|base] [--batches 8] [--rounds 5] [--threads 1] [--seconds 100] [--json results/train_small.json]
+    python bench/train.py small --peers-python ../venv-peers/bin/python --joey-python ../venv-joey/bin/python --json results/train_small.json
+    python bench/train.py base  --peers-python ../venv-peers/bin/python --joey-python ../venv-joey/bin/python --json results/train_base.json
+    python bench/train.py small --ladder --json results/train_ladder.json       what each of kotrans' tricks buys
 
-Both train on the same batches of a synthetic corpus (lengths like real text, Zipf's law), forward, backward, clipping and Adam.
-Rounds alternate between the systems and a matrix product, so that whatever else the machine does meets all of them. Reported are the
-medians: target tokens a second, and the arithmetic that real tokens need (padding not counted, causal attention by half) as a share
-of the best matrix product of the same run. Memory is what each system's own process reaches, so each is measured once more alone.
+A synthetic corpus (lengths like real text, word frequencies that fall like 1/rank) is sorted by length and cut into batches of at most
+2,048 target ids; `--batches` of them, spread evenly over the lengths, are what every system trains on in every round: forward, backward, clipping
+and Adam, in float32. Each system is a process of its own (bench/train_systems.py), so that its peak memory is its own; one works at a time, and
+they take turns within each round together with a matrix product, so that whatever else the machine does meets all of them.
+A system that is not installed is left out and named: `transformers` is looked for under --peers-python, `joeynmt` under --joey-python.
+
+Reported are medians over the rounds. Tokens are target tokens without padding. The arithmetic is what real tokens need: two operations for each
+multiplication with a weight, attention of each position to the real positions it may see (so causal attention counts by half), times three for
+forward and backward; nothing for padding, embeddings, norms, softmax and Adam. Its share is that of the best matrix
+product of the whole run, by `torch.mm` or oneDNN, whichever is faster (the share of the best `torch.mm` stands beside it).
+kotrans against the fastest peer is the median of the ratios within a round. Work that was interrupted, or cut into pieces, is continued with
+--more, which adds the rounds to those in the file.
 """
-import argparse,json,math,os,platform,resource,statistics,subprocess,sys,time
+import argparse,json,os,platform,statistics,subprocess,sys,tempfile,time
 from pathlib import Path
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
-import kotrans
-from kotrans.batching import BatchLoader,collate
-from kotrans.encoding import EncodedCorpus
-from kotrans.config import BOS,EOS,PAD,preset
-from kotrans.training import Trainer,keep_pages
-from kotrans.transformer import Transformer
+from train_systems import BOS,EOS,PAD,SIZES,SYSTEMS
+
+HERE = Path(__file__).resolve().parent
+PYTHON = {'Marian': 'peers_python', 'Marian, fused': 'peers_python', 'JoeyNMT': 'joey_python'}       # whose interpreter another argument names
 
 def corpus(vocab, rows=20_000, seed=1):
-    "Sentence pairs of about twenty tokens, with word frequencies that fall like 1/rank"
+    "Pairs of source and target ids, of about twenty words a side"
     r = np.random.default_rng(seed)
     tgt = np.exp(r.normal(2.84, .62, rows)).round().clip(1, 99).astype(int)
     src = (tgt*np.exp(r.normal(-.05, .22, rows))).round().clip(1, 99).astype(int)
     share = np.cumsum(1/np.arange(1, vocab-3)); share /= share[-1]
     words = lambda n: np.searchsorted(share, r.random(n)).clip(0, vocab-5)+4
-    flat = lambda rows: (np.concatenate(rows), np.concatenate([[0], np.cumsum([*map(len, rows)])]))
-    return EncodedCorpus(*flat([[*words(n), EOS] for n in src]), *flat([[BOS, *words(n), EOS] for n in tgt]), np.arange(rows))
+    return [(words(s), words(t)) for s,t in zip(src, tgt)]
 
-def useful_flops(corpus, rows, c):
-    "Operations that forward and backward need for real tokens"
-    s,t = corpus.lengths[rows,0].astype(float),corpus.lengths[rows,1]-1.
-    d,ff = c.d_model,c.d_ff
-    encoder = c.num_encoder_layers*s*(2*(4*d*d+2*d*ff) + 4*d*s)
-    decoder = c.num_decoder_layers*(t*(2*(6*d*d+2*d*ff) + 2*d*(t+1) + 4*d*s) + s*4*d*d)
-    return 3*float((encoder + decoder + t*2*d*c.tgt_vocab_size).sum())
+def make_batches(pairs, n, budget=2048):
+    "`n` batches of at most `budget` padded target ids, spread evenly over all that `pairs` make when sorted by length"
+    cuts,start,longest = [],0,0
+    pairs = sorted(pairs, key=lambda p: (len(p[1]), len(p[0])))
+    for i,(_,t) in enumerate(pairs):
+        if (len(t)+1)*(i+1-start)>budget: cuts.append(pairs[start:i]); start = i
+    cuts.append(pairs[start:])
+    return [cuts[int((i+.5)*len(cuts)/n)] for i in range(n)]
 
-def gemm(n=2048, reps=3):
-    "Operations a second of the best of a few matrix products"
-    a,b = torch.randn(n, n),torch.randn(n, n)
-    best = math.inf
-    for _ in range(reps):
-        start = time.perf_counter(); a@b
-        best = min(best, time.perf_counter()-start)
-    return 2*n**3/best
+def rectangle(rows):
+    "Rows of ids, padded on the right"
+    out = np.full((len(rows), max(map(len, rows))), PAD, np.int64)
+    for line,row in zip(out, rows): line[:len(row)] = row
+    return out
 
-class Tutorial(nn.Module):
-    "`nn.Transformer` between embeddings and an output layer, as PyTorch's translation tutorial had it"
-    def __init__(self, c):
-        super().__init__()
-        self.d = c.d_model
-        self.transformer = nn.Transformer(c.d_model, c.num_heads, c.num_encoder_layers, c.num_decoder_layers, c.d_ff, c.dropout)
-        self.generator = nn.Linear(c.d_model, c.tgt_vocab_size)
-        self.src,self.tgt,self.dropout = nn.Embedding(c.src_vocab_size, c.d_model),nn.Embedding(c.tgt_vocab_size, c.d_model),nn.Dropout(c.dropout)
-        pos = torch.arange(256.)[:,None]*torch.exp(-torch.arange(0, self.d, 2)*math.log(1e4)/self.d)
-        self.register_buffer('positions', torch.stack([pos.sin(), pos.cos()], -1).flatten(1)[:,None])
-        for p in self.parameters():
-            if p.dim()>1: nn.init.xavier_uniform_(p)
+def useful_flops(batch, c):
+    "Operations that forward and backward need for the real tokens of `batch`"
+    s,t = (np.array([len(p[side])+1. for p in batch]) for side in (0, 1))
+    d,ff,n = c['d'],c['ff'],c['layers']
+    encoder = s*(2*(4*d*d+2*d*ff) + 4*d*s)
+    decoder = t*(2*(6*d*d+2*d*ff) + 2*d*(t+1) + 4*d*s) + s*4*d*d
+    return 3*float((n*(encoder+decoder) + t*2*d*c['vocab']).sum())
 
-    def embed(self, table, ids): return self.dropout(table(ids)*math.sqrt(self.d) + self.positions[:len(ids)])
+def busy():
+    "Seconds that the processors worked for anybody since the machine started, if it says so"
+    try: v = [int(x) for x in open('/proc/stat').readline().split()[1:9]]
+    except OSError: return float('nan')
+    return (sum(v)-v[3]-v[4])/os.sysconf('SC_CLK_TCK')
 
-    def forward(self, src, tgt):        # [len, batch]
-        causal = torch.ones(len(tgt), len(tgt), dtype=torch.bool).triu(1)
-        none = torch.zeros(len(src), len(src), dtype=torch.bool)
-        src_pad,tgt_pad = (src==PAD).T,(tgt==PAD).T
-        out = self.transformer(self.embed(self.src, src), self.embed(self.tgt, tgt), none, causal, None, src_pad, tgt_pad, src_pad)
-        return self.generator(out)
+class Worker:
+    "A system in its own process"
+    def __init__(self, python, system, batches, a, without=''):
+        self.log = tempfile.TemporaryFile('w+')
+        command = [python, HERE/'train_systems.py', system, batches, '--size', a.size, '--threads', str(a.threads), '--warm', str(a.warm), '--seed', str(a.seed), '--without', without, *['--tied']*a.tied]
+        self.system,self.process = system,subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | dict(OMP_NUM_THREADS=str(a.threads)))
+        self.about = self.answer()
 
-def tutorial(c, data):
-    model = Tutorial(c)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(.9, .98), eps=1e-9)
-    criterion = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=.1)
-    def step(batch):
-        src,tgt = batch.src.T,batch.tgt.T
-        logits = model(src, tgt[:-1])
-        optimizer.zero_grad()
-        criterion(logits.reshape(-1, logits.size(-1)), tgt[1:].reshape(-1)).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.)
-        optimizer.step()
-    return step
+    def answer(self):
+        line = self.process.stdout.readline()
+        if line: return json.loads(line)
+        self.log.seek(0)
+        sys.exit(f"{self.system}: ended without an answer: {(self.log.read().strip().splitlines() or ['(no message)'])[-1]}")
 
-def ours(c, data):
-    t = Trainer(Transformer(c, c.src_vocab_size, c.tgt_vocab_size), c, data, data, progress=False)
-    return lambda batch: t.train_step([batch])
+    def go(self):
+        "Train on all batches; the answer, with how many cores others kept busy meanwhile"
+        before,start = busy(),time.perf_counter()
+        print('go', file=self.process.stdin, flush=True)
+        r = self.answer()
+        return r | dict(others=max(0., (busy()-before-r['cpu'])/(time.perf_counter()-start)))
 
-SYSTEMS = {'kotrans': ours, 'nn.Transformer': tutorial}
+    def end(self):
+        self.process.stdin.close(); self.process.wait()
 
-def memory(name, args):
-    "Peak memory in MiB of a process that runs one system alone"
-    out = subprocess.run([sys.executable, __file__, args.size, '--alone', name, '--batches', str(args.batches), '--threads', str(args.threads), *['--keep-pages']*args.keep_pages], capture_output=True, text=True)
-    return int(out.stdout.split()[-1]) if out.returncode==0 else None
+def rungs(a):
+    "The names of the ladder's rungs, and what is switched off on each"
+    from train_tricks import TRICKS
+    names = [*TRICKS]
+    if a.ladder=='each': return {'all': '', **{f'without {n}': n for n in names}}
+    return {'plain': ','.join(names), **{f'+ {n}': ','.join(names[i+1:]) for i,n in enumerate(names)}}
+
+def measure(workers, rounds):
+    "Rounds in which all take turns: a list of `{name: answer}`"
+    return [{name: w.go() for name,w in workers.items()} for _ in range(rounds)]
+
+def summarize(rounds, tokens, flops):
+    "Medians, shares of the best matrix product, and ratios within a round"
+    by,peak = max(((way, x) for r in rounds for way,x in r['gemm']['result'].items()), key=lambda p: p[1])
+    mm = max(r['gemm']['result']['torch.mm'] for r in rounds)
+    names = [n for n in rounds[0] if n!='gemm']
+    seconds = {n: [r[n]['seconds'] for r in rounds] for n in names}
+    median = {n: statistics.median(s) for n,s in seconds.items()}
+    rows = {n: dict(tokens_per_second=round(tokens/median[n]), gflops=round(flops/median[n]/1e9, 1), share_of_gemm=round(flops/median[n]/peak, 3), share_of_torch_mm=round(flops/median[n]/mm, 3),
+                    peak_mib=max(r[n]['peak_mib'] for r in rounds), seconds=[round(s, 3) for s in seconds[n]], others=[round(r[n]['others'], 2) for r in rounds]) for n in names}
+    out = dict(gemm_gflops=round(peak/1e9, 1), gemm_by=by, gemm_rounds={way: [round(r['gemm']['result'][way]/1e9, 1) for r in rounds] for way in rounds[0]['gemm']['result']}, systems=rows)
+    peers = [n for n in names if n!='kotrans']
+    if 'kotrans' in names and peers:
+        out['ratios'] = {n: round(statistics.median(p/k for p,k in zip(seconds[n], seconds['kotrans'])), 3) for n in peers}
+        out['fastest_peer'] = min(peers, key=median.get)
+        out['ratio'] = round(statistics.median(min(seconds[n][i] for n in peers)/seconds['kotrans'][i] for i in range(len(rounds))), 3)
+    return out
+
+def processor():
+    "The model of the processor, if the system tells"
+    try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
+    except (OSError, StopIteration): return platform.machine()
+
+def show(r):
+    s = r['setting']
+    print(f"{s['size']}: {s['batches']} batches, {s['target_tokens']:,} target tokens ({s['target_fill']:.0%} of the rectangles; source {s['source_fill']:.0%}), {s['threads']} threads, "
+          f"{len(r['rounds'])} rounds; matrix product {r['gemm_gflops']:.0f} GFLOP/s by {r['gemm_by']}; {'tied' if s['tied'] else 'untied'} output")
+    for name,x in r['systems'].items():
+        about = r['about'][name]
+        print(f"{name:22} {x['tokens_per_second']:>7,} tokens/s {x['gflops']:>6} GFLOP/s  {x['share_of_gemm']:.3f} of the matrix product ({x['share_of_torch_mm']:.3f} of torch.mm) {x['peak_mib']:>6,} MiB   {about['version']}, {about['parameters']/1e6:.2f} M parameters")
+    for name,why in r['missing'].items(): print(f'{name:22} left out: {why} is not installed')
+    if 'ratio' in r:
+        print(f"kotrans is {r['ratio']:.2f} times as fast as the fastest peer of a round ({r['fastest_peer']} in the median); {', '.join(f'{n} {x:.2f}' for n,x in r['ratios'].items())}")
+        for name in r['systems']: print(f"dropout, {name}: {r['about'][name]['dropout']}; {r['about'][name]['optimizer']}")
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('size', nargs='?', default='small', choices=['small', 'base'])
-    p.add_argument('--batches', type=int, default=8); p.add_argument('--rounds', type=int, default=5)
-    p.add_argument('--threads', type=int, default=int(os.environ.get('OMP_NUM_THREADS', 1))); p.add_argument('--seconds', type=float, default=100.)
-    p.add_argument('--keep-pages', action='store_true', help='let the C library keep freed memory, for both systems');
-    p.add_argument('--json'); p.add_argument('--alone', choices=[*SYSTEMS])
-    args = p.parse_args()
-    torch.set_num_threads(args.threads); torch.manual_seed(0)
-    if args.keep_pages: keep_pages()
-    c = preset(args.size, batch_tokens=2048, device='cpu')
-    data = corpus(c.tgt_vocab_size)
-    plan = BatchLoader(data, c.batch_size, c.batch_tokens, 1).plan(0)[:args.batches]
-    batches = [collate(data, rows) for rows in plan]
-    tokens,flops = sum(b.num_tokens for b in batches),sum(useful_flops(data, rows, c) for rows in plan)
-    if args.alone:
-        step = SYSTEMS[args.alone](c, data)
-        for b in batches: step(b)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)
-        return
-    steps = {name: make(c, data) for name,make in SYSTEMS.items()}
-    for step in steps.values(): step(batches[0])
-    seconds,peaks,begin = {name: [] for name in steps},[gemm()],time.perf_counter()
-    for round_ in range(args.rounds):
-        for name,step in steps.items():
-            start = time.perf_counter()
-            for b in batches: step(b)
-            seconds[name].append(time.perf_counter()-start)
-        peaks.append(gemm())
-        if time.perf_counter()-begin>args.seconds: break
-    peak = max(peaks)
-    rows = {name: dict(tokens_per_second=round(tokens/statistics.median(s)), share_of_gemm=round(flops/statistics.median(s)/peak, 3),
-                       gflops=round(flops/statistics.median(s)/1e9, 1), rounds=[round(x, 3) for x in s], peak_mib=memory(name, args)) for name,s in seconds.items()}
-    ratio = statistics.median(b/a for a,b in zip(seconds['kotrans'], seconds['nn.Transformer']))
-    record = dict(kotrans=kotrans.__version__, torch=torch.__version__, machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', threads=args.threads, size=args.size,
-                  tokens=tokens, keep_pages=args.keep_pages, load=os.getloadavg()[0], gemm_gflops=round(peak/1e9, 1), gemm_rounds=[round(x/1e9, 1) for x in peaks],
-                  speed_ratio=round(ratio, 3), systems=rows)
-    print(f"{args.size}: {len(batches)} batches, {tokens:,} target tokens, {args.threads} threads, matrix product {peak/1e9:.0f} GFLOP/s, load {record['load']:.1f}")
-    for name,r in rows.items(): print(f"{name:16} {r['tokens_per_second']:>7,} tokens/s  {r['share_of_gemm']:.3f} of the matrix product  {r['peak_mib'] or 0:>6,} MiB")
-    print(f'kotrans is {ratio:.2f} times as fast (median over {len(seconds["kotrans"])} rounds)')
-    if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(record, indent=1)+'\n')
+    p.add_argument('size', nargs='?', default='small', choices=SIZES)
+    p.add_argument('--rounds', type=int, default=5); p.add_argument('--batches', type=int, default=4); p.add_argument('--warm', type=int, default=0, help='batches before the first round, the largest first; 0 takes all')
+    p.add_argument('--threads', type=int, default=os.cpu_count()); p.add_argument('--seed', type=int, default=0)
+    p.add_argument('--tied', action='store_true', help='the output layer of every system is its target embedding')
+    p.add_argument('--only', nargs='+', default=[], choices=[n for n in SYSTEMS if n!='gemm'])
+    p.add_argument('--peers-python', default=sys.executable, help='interpreter that has transformers'); p.add_argument('--joey-python', default=sys.executable, help='interpreter that has joeynmt')
+    p.add_argument('--ladder', nargs='?', const='up', choices=['up', 'each'], help="kotrans alone: its tricks switched on one after the other, or each switched off in turn")
+    p.add_argument('--more', action='store_true', help='add to the rounds in the --json file'); p.add_argument('--json')
+    a = p.parse_args()
+    c = SIZES[a.size]
+    rows = make_batches(corpus(c['vocab']), a.batches)
+    arrays = {f'src{i}': rectangle([[*s, EOS] for s,_ in b]) for i,b in enumerate(rows)} | {f'tgt{i}': rectangle([[BOS, *t, EOS] for _,t in b]) for i,b in enumerate(rows)}
+    tokens,flops = sum(len(t)+1 for b in rows for _,t in b),sum(useful_flops(b, c) for b in rows)
+    fill = lambda side, less: round(float(sum((x!=PAD).sum()-less*len(x) for n,x in arrays.items() if n.startswith(side))/sum(len(x)*(x.shape[1]-less) for n,x in arrays.items() if n.startswith(side))), 3)
+    setting = dict(size=a.size, batches=a.batches, target_tokens=tokens, target_fill=fill('tgt', 1), source_fill=fill('src', 0), threads=a.threads, seed=a.seed, tied=a.tied,
+                   machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor())
+    kinds = {n: ('kotrans', off) for n,off in rungs(a).items()} if a.ladder else {n: (n, '') for n in SYSTEMS if n!='gemm' and (not a.only or n in a.only)}
+    workers,missing,about = {},{},{}
+    with tempfile.TemporaryDirectory() as folder:
+        path = f'{folder}/batches.npz'
+        np.savez(path, **arrays)
+        for name,(system,off) in [*kinds.items(), ('gemm', ('gemm', ''))]:
+            w = Worker(getattr(a, PYTHON.get(system, ''), sys.executable), system, path, a, off)
+            if 'missing' in w.about: missing[name] = w.about['missing']; w.end()
+            else: workers[name],about[name] = w,w.about
+        load,rounds = os.getloadavg()[0],measure(workers, a.rounds)
+        for w in workers.values(): w.end()
+    record = dict(setting=setting, about=about, missing=missing, loads=[round(load, 2)], rounds=rounds)
+    if a.more and a.json and Path(a.json).exists():
+        old = json.loads(Path(a.json).read_text())
+        differs = [k for k in ('setting', 'missing') if old[k]!=record[k]] + [n for n in about if {k: v for k,v in about[n].items() if k!='imported_mib'}!={k: v for k,v in old['about'].get(n, {}).items() if k!='imported_mib'}]
+        if differs: sys.exit(f"{a.json}: --more: differs from this run in {', '.join(differs)}; measure into a new file")
+        record |= dict(loads=old['loads']+record['loads'], rounds=old['rounds']+rounds)
+    record |= summarize(record['rounds'], tokens, flops)
+    show(record)
+    if a.json:
+        Path(a.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(a.json).write_text(json.dumps(record, indent=1)+'\n')
 
 if __name__=='__main__': main()

@@ -1,0 +1,61 @@
+"""The tricks that make kotrans train fast, each with the plain form that it replaces, for the ladder of bench/train.py.
+
+A trick is switched off by putting its plain form in the place of the library's function, so that the library needs no switch. The order is
+that of the ladder: from all off, one after the other is switched on.
+"""
+from contextlib import ExitStack,contextmanager
+from unittest.mock import patch
+import torch
+import torch.nn.functional as F
+from kotrans import attention,config,label_smoothing,layers,training
+
+TRICKS = {}         # name -> (what it does in a few words, context manager that undoes it)
+
+def trick(name, says):
+    "Note a function that gives the replacements `(owner, attribute, plain form)` which undo a trick"
+    def note(f):
+        @contextmanager
+        def off():
+            with ExitStack() as stack:
+                for owner,attribute,plain in f(): stack.enter_context(patch.object(owner, attribute, plain))
+                yield
+        TRICKS[name] = says,off
+        return f
+    return note
+
+@trick('pages', 'freed memory stays with the process')
+def _(): return [(training, 'keep_pages', lambda: False)]
+
+@trick('bits', 'dropout from raw random bits')
+def _(): return [(layers.Dropout, 'forward', lambda self, x: F.dropout(x, self.p, self.training))]
+
+@trick('adam', 'fused Adam')
+def _():
+    def plain(model, c, device): return torch.optim.Adam(model.parameters(), lr=0., betas=(c.adam_beta1, c.adam_beta2), eps=c.adam_eps)
+    return [(training, 'make_optimizer', plain)]
+
+@trick('loss', 'loss in closed form, with its own gradient')
+def _():
+    def forward(self, logits, target):
+        vocab,target = logits.size(-1),target.reshape(-1)
+        logp = logits.reshape(-1, vocab).log_softmax(-1)
+        with torch.no_grad():
+            q = torch.full_like(logp, self.smoothing/(vocab-2)).scatter_(1, target[:,None], 1-self.smoothing)
+            q[:,self.pad] = 0
+            q *= (target!=self.pad)[:,None]
+            real = target!=self.pad
+            nll = -logp.gather(1, target[:,None])[:,0].where(real, 0.)
+        return label_smoothing.LossSums(F.kl_div(logp, q, reduction='sum'), nll.sum(), real.sum())
+    return [(label_smoothing.LabelSmoothingLoss, 'forward', forward)]
+
+@trick('sdpa', "attention by PyTorch's own kernel")
+def _(): return [(attention.F, 'scaled_dot_product_attention', lambda q, k, v, mask, p: attention.scaled_dot_product_attention(q, k, v, mask, p)[0])]
+
+@contextmanager
+def without(
+    names, # Names of tricks
+): # They are undone within
+    "Do without some tricks"
+    with ExitStack() as stack:
+        for n in names: stack.enter_context(TRICKS[n][1]())
+        yield
