@@ -107,7 +107,8 @@ class Trainer:
         self.config,self.score_fn = config,score_fn
         self.model,self.tokenizers = model.to(self.device),tuple(tokenizers)
         if config.compile: compile_layers(self.model, self.device)
-        self.learner = ModelWithLoss(self.model, LabelSmoothingLoss(config.label_smoothing))
+        self.criterion = LabelSmoothingLoss(config.label_smoothing)
+        self.learner = ModelWithLoss(self.model, self.criterion)
         if self.world>1: self.learner = torch.nn.parallel.DistributedDataParallel(self.learner, broadcast_buffers=False)
         self.train_loader = BatchLoader(train_corpus, config.batch_size, config.batch_tokens, config.seed, True, config.over_budget, config.sampling_alpha, self.tokenizers)
         self.valid_loader = BatchLoader(valid_corpus, config.batch_size, config.batch_tokens, config.seed, shuffle=False)
