@@ -8,6 +8,7 @@ __all__ = ['PLAN', 'MAY_CHANGE', 'pick_device', 'make_optimizer', 'keep_pages', 
 
 # %% ../nbs/12_training.ipynb #bb6ff4d0
 import csv,ctypes,io,math,signal,sys,threading,time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager,nullcontext
 from pathlib import Path
 import torch
@@ -15,7 +16,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 import kotrans
 from .batching import Batch,BatchLoader,ahead
-from .checkpoint import STEPS,keep_last,load_checkpoint,save_checkpoint,sweep
+from .checkpoint import STEPS,keep_last,load_checkpoint,save_checkpoint,snapshot,sweep
 from .cli import InputError,atomic_write,run
 from .config import TransformerConfig
 from .label_smoothing import LabelSmoothingLoss
@@ -84,6 +85,7 @@ class Trainer:
         self.row,self.best,self.stale,self.history = {},math.inf,0,[]    # epoch trained but not yet judged; best so far; validations since; all rows
         self.average = {n: p.detach().clone() for n,p in self.model.named_parameters()} if config.ema_decay else {}
         self.stopping,self.agreed,self.torn,self.unsaved,self.saved_at = 0,False,False,False,time.monotonic()
+        self.writer,self.saving = ThreadPoolExecutor(1),None        # what writes in the background, and its running job
         self.spent,self.began,self.late = 0.,time.monotonic(),False      # seconds of the run; when it would have begun without pauses; whether its time is up
         if config.best_by=='bleu' and score_fn is None: raise InputError("best_by='bleu' needs a function that measures BLEU (score_fn); or take best_by='loss'")
         if config.precision=='bfloat16' and self.device.type!='cuda': raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
@@ -288,30 +290,46 @@ def _stop_if_asked(self:Trainer):
 def save(self:Trainer,
     path, # The file
     state:dict, # What to put in it
-)->bool: # Whether it is on the disk
+    then=None, # Function of whether it is on the disk, called afterwards
+    wait:bool=True, # `False` writes a copy in a thread while training goes on
+)->bool: # Whether it is on the disk; `None` if that is not known yet
     "Write a checkpoint, or warn and go on"
     if self.rank: return False
+    self.finish_saving()
+    if wait: return self._write(path, state, then)
+    self.saving = self.writer.submit(self._write, path, snapshot(state), then)
+
+@patch
+def _write(self:Trainer, path, state, then):
+    "Write a checkpoint, and say whether it is on the disk"
+    saved = True
     try: save_checkpoint(path, state)
     except OSError as e:
         self.warn(f'{path} could not be saved ({e.strerror or e}); training goes on, older files are kept, and the next save tries again')
-        return False
-    return True
+        saved = False
+    if then: then(saved)
+    return saved
 
 @patch
-def save_step(self:Trainer)->bool: # Whether it is on the disk
+def finish_saving(self:Trainer):
+    "Wait for what is being written"
+    saving,self.saving = self.saving,None
+    if saving: saving.result()
+
+@patch
+def save_step(self:Trainer,
+    wait:bool=True, # As in `save`
+)->bool: # As from `save`
     "Write `checkpoint_step_N.pt`, and remove the oldest of its kind"
-    if self.rank: return False
     folder,self.saved_at = Path(self.config.checkpoint_dir),time.monotonic()
-    saved = self.save(folder/f'{STEPS}{self.step}.pt', self.state())
-    if saved: keep_last(folder, self.config.keep_checkpoints, STEPS)
-    return saved
+    return self.save(folder/f'{STEPS}{self.step}.pt', self.state(), lambda saved: saved and keep_last(folder, self.config.keep_checkpoints, STEPS), wait)
 
 @patch
 def _between_steps(self:Trainer):
     "Save if it is time, stop if there is a reason"
     c = self.config
-    if (c.save_every_steps and self.step%c.save_every_steps==0 or
-        c.save_every_minutes and time.monotonic()-self.saved_at>=60*c.save_every_minutes): self.save_step()
+    if not self.rank and (c.save_every_steps and self.step%c.save_every_steps==0 or
+        c.save_every_minutes and time.monotonic()-self.saved_at>=60*c.save_every_minutes): self.save_step(wait=False)
     if c.max_bad_steps and self.bad>=c.max_bad_steps:
         self.save_step()
         raise InputError(f'{self.bad} steps in a row had no finite gradient; the weights before them are in {c.checkpoint_dir}/{STEPS}{self.step}.pt. '
@@ -425,6 +443,7 @@ def train(self:Trainer)->list: # The history: one `dict` an epoch
     except (KeyboardInterrupt, SystemExit):
         self._leave()
         raise
+    finally: self.finish_saving()
     return self.history
 
 # %% ../nbs/12_training.ipynb #cff7bd9a
@@ -477,9 +496,12 @@ def _keep_epoch(self:Trainer):
     "Save `checkpoint_epoch_N.pt` if it is time, if the run ends here, or if the last one failed; of a part, `checkpoint_step_N.pt`"
     c,folder = self.config,Path(self.config.checkpoint_dir)
     if self.position: self.save_step()
+    self.finish_saving()
     if self.rank or self.position or not (self.unsaved or self.late or c.save_every and self.epoch%c.save_every==0): return
-    self.unsaved = not self.save(folder/f'checkpoint_epoch_{self.epoch}.pt', self.state())
-    if not self.unsaved: keep_last(folder, c.keep_checkpoints)
+    def then(saved):
+        self.unsaved = not saved
+        if saved: keep_last(folder, c.keep_checkpoints)
+    self.save(folder/f'checkpoint_epoch_{self.epoch}.pt', self.state(), then, wait=False)
 
 @patch
 def _leave(self:Trainer):
