@@ -7,7 +7,7 @@ __all__ = ['FORMAT', 'STEPS', 'fingerprint', 'save_checkpoint', 'load_checkpoint
            'newest_checkpoint', 'sweep', 'average_weights', 'average']
 
 # %% ../nbs/11_checkpoint.ipynb #f54cad2a
-import hashlib,pickle,re
+import hashlib,pickle,re,warnings
 from pathlib import Path
 import torch
 from .cli import InputError,atomic_write
@@ -61,7 +61,10 @@ def load_checkpoint(
     "Read and verify a checkpoint; what is missing, torn, altered or of another format is an `InputError`"
     path = Path(path)
     if not path.is_file(): raise InputError(f'{path}: no such checkpoint; train one with kotrans-train, or name another file')
-    try: whole = torch.load(path, map_location='cpu', weights_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')         # torch warns of what a damaged file seems to be, before it fails
+            whole = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError: raise InputError(f'{path}: holds something other than tensors and plain values; refused') from None
     except Exception: raise InputError(f'{path}: damaged or not a checkpoint; use an older one') from None   # a flipped bit can raise anything
     name = whole.get('format') if isinstance(whole, dict) else None

@@ -301,11 +301,15 @@ def validate(self:Trainer,
 def noted(
     note, # Function of the signal's number
 ): # The old handlers are back at the end
-    "Let Ctrl-C and SIGTERM call `note`, once; a second signal does what it did before"
-    old = {}
+    "Let Ctrl-C and SIGTERM call `note`, once; a signal a second later does what it did before"
+    old,first = {},[]
     def handler(number, frame):
-        put_back()
-        note(number)
+        if not first:
+            first.append(time.monotonic())
+            note(number)
+        elif time.monotonic()-first[0]>1:
+            put_back()
+            signal.raise_signal(number)
     def put_back():
         for n,h in old.items(): signal.signal(n, h)
     if threading.current_thread() is threading.main_thread():       # elsewhere Python lets nobody set handlers
