@@ -1,13 +1,13 @@
 """The tricks that make kotrans train fast, each with the plain form that it replaces, for the ladder of bench/train.py.
 
 A trick is switched off by putting its plain form in the place of the library's function, so that the library needs no switch. The order is
-that of the ladder: from all off, one after the other is switched on.
+that of the ladder: from all off, one after the other is switched on. What a trick needs of those before it stands in its plain form.
 """
 from contextlib import ExitStack,contextmanager
 from unittest.mock import patch
 import torch
 import torch.nn.functional as F
-from kotrans import attention,config,label_smoothing,layers,training
+from kotrans import attention,label_smoothing,layers,linear,training
 
 TRICKS = {}         # name -> (what it does in a few words, context manager that undoes it)
 
@@ -26,13 +26,16 @@ def trick(name, says):
 @trick('pages', 'freed memory stays with the process')
 def _(): return [(training, 'keep_pages', lambda: False)]
 
-@trick('bits', 'dropout from raw random bits')
-def _(): return [(layers.Dropout, 'forward', lambda self, x: F.dropout(x, self.p, self.training))]
-
-@trick('adam', 'fused Adam')
+@trick('adam', 'Adam in one kernel')
 def _():
     def plain(model, c, device): return torch.optim.Adam(model.parameters(), lr=0., betas=(c.adam_beta1, c.adam_beta2), eps=c.adam_eps)
     return [(training, 'make_optimizer', plain)]
+
+@trick('bits', 'dropout from raw random bits, added in one pass')
+def _(): return [(layers.Dropout, 'forward', lambda self, x: F.dropout(x, self.p, self.training)), (layers.Dropout, 'add', lambda self, x, y: x + F.dropout(y, self.p, self.training))]
+
+@trick('sdpa', "attention by PyTorch's own kernel")
+def _(): return [(attention.F, 'scaled_dot_product_attention', lambda q, k, v, mask=None, p=0.: attention.scaled_dot_product_attention(q, k, v, mask, p)[0])]
 
 @trick('loss', 'loss in closed form, with its own gradient')
 def _():
@@ -42,14 +45,20 @@ def _():
         with torch.no_grad():
             q = torch.full_like(logp, self.smoothing/(vocab-2)).scatter_(1, target[:,None], 1-self.smoothing)
             q[:,self.pad] = 0
-            q *= (target!=self.pad)[:,None]
             real = target!=self.pad
+            q *= real[:,None]
             nll = -logp.gather(1, target[:,None])[:,0].where(real, 0.)
         return label_smoothing.LossSums(F.kl_div(logp, q, reduction='sum'), nll.sum(), real.sum())
     return [(label_smoothing.LabelSmoothingLoss, 'forward', forward)]
 
-@trick('sdpa', "attention by PyTorch's own kernel")
-def _(): return [(attention.F, 'scaled_dot_product_attention', lambda q, k, v, mask, p: attention.scaled_dot_product_attention(q, k, v, mask, p)[0])]
+@trick('states', 'output layer and loss in one, in chunks, without padding')
+def _():
+    init = training.ModelWithLoss.__init__
+    def plain(self, *args): init(self, *args); self.without_logits = False
+    return [(training.ModelWithLoss, '__init__', plain)]
+
+@trick('onednn', 'products by the faster library')
+def _(): return [(linear, 'use_onednn', lambda: False)]
 
 @contextmanager
 def without(
