@@ -161,6 +161,9 @@ def main():
             else: workers[name],about[name] = w,w.about
         load,rounds = os.getloadavg()[0],measure(workers, a.rounds)
         for w in workers.values(): w.end()
+    if a.ladder:
+        from train_tricks import TRICKS
+        setting['tricks'] = {n: says for n,(says,_) in TRICKS.items()}
     record = dict(setting=setting, about=about, missing=missing, loads=[round(load, 2)], rounds=rounds)
     if a.more and a.json and Path(a.json).exists():
         old = json.loads(Path(a.json).read_text())

@@ -31,8 +31,9 @@ def kotrans_system(c, batches, a):
     from kotrans.encoding import EncodedCorpus
     from kotrans import training
     from kotrans.transformer import Transformer
-    from train_tricks import without
-    _forever.enter_context(without(a.without.split(',') if a.without else []))
+    if a.without:
+        from train_tricks import without
+        _forever.enter_context(without(a.without.split(',')))
     config = TransformerConfig(d_model=c['d'], d_ff=c['ff'], num_heads=c['heads'], num_encoder_layers=c['layers'], num_decoder_layers=c['layers'], src_vocab_size=c['vocab'],
                                tgt_vocab_size=c['vocab'], batch_tokens=2048, dropout=DROP, label_smoothing=SMOOTH, grad_clip=CLIP, tie_embeddings=a.tied, device='cpu')
     flat = lambda xs: (np.concatenate(xs), np.concatenate([[0], np.cumsum([*map(len, xs)])]))
