@@ -17,12 +17,13 @@ from pathlib import Path
 import sentencepiece,torch
 import kotrans
 from kotrans.batching import BatchLoader,padding_share
-from kotrans.cleaning import clean_pairs,near_duplicates
+from kotrans.cleaning import clean_pairs
 from kotrans.cli import write_lines
 from kotrans.config import preset
 from kotrans.encoding import encode_corpus,encode_files
 from kotrans.formats import read_pairs
 from kotrans.grammar import generate
+from kotrans.splitting import near_copies,near_duplicates
 from kotrans.tokenizer import save_tokenizer,train_tokenizer
 from kotrans.training import Trainer
 from kotrans.transformer import Transformer
