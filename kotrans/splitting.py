@@ -16,7 +16,7 @@ from itertools import chain,islice,pairwise
 from pathlib import Path
 import numpy as np
 from . import __version__
-from .cleaning import Cleaned,_HANGUL,_all,_common,_draw,clean_pairs,length_ratio,letter_share,normalise,skeleton
+from .cleaning import REASONS,Cleaned,_HANGUL,_all,_common,_draw,clean_pairs,length_ratio,letter_share,normalise,skeleton
 from .cli import InputError,nearest,atomic_write
 from .config import BaseConfig,TransformerConfig,load_config
 from .corpora import SOURCES,sentences,stable_share,sweep,verify_source
@@ -61,15 +61,17 @@ def _places(codes, ends):
     for r in range(_ROWS): mixed = _stir(mixed ^ band[:, r])
     return (mixed % np.uint64(_PLACES)).astype(np.int64).reshape(-1, _BANDS)+_PLACES*np.arange(_BANDS)
 
-def _prints(groups, chunk=500):
-    "For each group of texts: their skeletons, and the places of all their triples"
+def _chunks(groups, chunk=500):
+    "Some groups of texts at a time: the skeletons of each, and the places of all its triples together, `[groups, 16]`"
     groups = iter(groups)
     while part := [*islice(groups, chunk)]:
         size = len(part[0])
         codes,ends = _skeletons([text for group in part for text in group])
         text,cuts = codes.astype('<u4').tobytes().decode('utf-32-le', 'surrogatepass'),ends.tolist()
-        for k,places in enumerate(_places(codes, ends[::size])):
-            yield tuple(text[a:b] for a,b in pairwise(cuts[size*k:size*(k+1)+1])),places
+        bones = [text[a:b] for a,b in pairwise(cuts)]
+        yield [tuple(bones[i:i+size]) for i in range(0, len(bones), size)],_places(codes, ends[::size])
+
+def _prints(groups): return chain.from_iterable(zip(*c) for c in _chunks(groups))
 
 # %% ../nbs/02a_splitting.ipynb #f7ab5bb4
 class NearIndex:
@@ -78,14 +80,14 @@ class NearIndex:
         threshold:float, # Similarity from which on texts are near-duplicates
     ):
         self.threshold,self.added,self.exact = threshold,[],{}
-        self.table = np.full(_BANDS*_PLACES, -1, dtype=np.int32)
+        self.table = np.zeros(_BANDS*_PLACES, np.int32)     # number of the group that came last, from 1; 0 where none did
 
     def add(self,
         bones:tuple, # Skeletons of a group
         places, # Where it stands in the table, `[16]`
     ):
         "Remember a group"
-        self.exact.setdefault(bones, len(self.added)); self.table[places] = len(self.added); self.added.append(bones)
+        self.exact.setdefault(bones, len(self.added)); self.added.append(bones); self.table[places] = len(self.added)
 
     def find(self,
         bones:tuple, # Skeletons of a group
@@ -95,8 +97,8 @@ class NearIndex:
         "Look for a near-duplicate"
         if not any(bones): return None
         if bones in self.exact: return self.exact[bones]
-        for i in sorted({*self.table[places].tolist()}-{-1}):
-            if same(i) and all(_common(a, b)>=self.threshold for a,b in zip(bones, self.added[i])): return i
+        for i in sorted({*self.table[places].tolist()}-{0}):
+            if same(i-1) and all(_common(a, b)>=self.threshold for a,b in zip(bones, self.added[i-1])): return i-1
 
 # %% ../nbs/02a_splitting.ipynb #9dd4cb1d
 def near_copies(
@@ -105,10 +107,13 @@ def near_copies(
     threshold:float, # Similarity from which on two are near-duplicates
 )->list: # For each of `texts` the sentence of `held` it is near to, or `None`
     "Find the near-duplicates of `held` among `texts`"
-    index = NearIndex(threshold)
+    index,out = NearIndex(threshold),[]
     for bones,places in _prints((t,) for t in held): index.add(bones, places)
-    found = (index.find(bones, places) for bones,places in _prints((t,) for t in texts))
-    return [None if i is None else held[i] for i in found]
+    for bones,places in _chunks((t,) for t in texts):
+        near = (index.table[places]>0).any(1).tolist()     # most have no place in common with any
+        found = [index.find(b, places[k]) if near[k] else index.exact.get(b) if b[0] else None for k,b in enumerate(bones)]
+        out += [None if i is None else held[i] for i in found]
+    return out
 
 # %% ../nbs/02a_splitting.ipynb #f7dcd16e
 def _digits(pair): return [re.findall(r'\d', s) for s in pair]
@@ -292,6 +297,7 @@ def write_splits(
 # %% ../nbs/02a_splitting.ipynb #48b97530
 LIMITS = 'checks min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap skip_checks duplicates near_duplicate near_own_splits test_files split_seed'.split() # What the report repeats of the config
 LEAKS = dict(validation='leak (validation pair with a test sentence)', train='leak (training pair with a held-out sentence)')
+_ORDER = [*REASONS, 'duplicate pair', 'duplicate source', 'duplicate target', 'near-duplicate', *LEAKS.values()] # In which the reasons are told; those of your own steps come after the first
 
 def _sides(file):
     "The sides of the pairs of a file; a text file may have one a line, or both with a tab between"
@@ -335,7 +341,7 @@ def prepare_splits(
     train = splits.get('train', [])
     report = dict(source=name, shapes=shapes(train), lengths=[[len(k), len(e)] for k,e in train[::max(1, len(train)//600)]], copies=dict(sorted(copies.items(), key=lambda c: 10 if isinstance(c[0], str) else c[0])), made=datetime.now(timezone.utc).isoformat(timespec='seconds'), kotrans=__version__,
                   config={k: getattr(config, k) for k in LIMITS}, sizes=_sizes(config), shares=share,
-                  read={split: c.read for split,c in cleaned.items()}, normalised=total.changed, dropped=dict(total.dropped), examples=total.examples,
+                  read={split: c.read for split,c in cleaned.items()}, normalised=total.changed, dropped=dict(sorted(total.dropped.items(), key=lambda r: _ORDER.index(r[0]) if r[0] in _ORDER else len(REASONS)-.5)), examples=total.examples,
                   leaks={split: len(pairs) for split,pairs in leaks.items()}, kept={split: len(pairs) for split,pairs in splits.items()})
     return splits,report
 
