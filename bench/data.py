@@ -116,6 +116,10 @@ def measure_file(name, pairs, rounds, folder):
                 loader_tokens_per_second=loaded/s['load'], sampling_tokens_per_second=sampled/s['sample'], tiny_step_tokens_per_second=tokens/s['step'],
                 loader_to_step=loaded/s['load']/(tokens/s['step']), padding=padding_share(corpus, loaders[0].plan(0)))
 
+def project(n0, p0, n1, p1):
+    "Megabytes for ten million pairs: what each of the last ones took, and at least the eight bytes of its lengths"
+    return p1 + (10**7-n1)*max((p1-p0)/(n1-n0), 8e-6)
+
 def measure_memory(pairs, folder, workers):
     "Megabytes of encoding and planning"
     base = [(e.ko, e.en) for e in generate(50_000, seed=1)]
@@ -133,7 +137,7 @@ def measure_memory(pairs, folder, workers):
         rows.append(run(ENCODE, folder/'ko.model', folder/'en.model', folder/'big.ko', folder/'big.en', folder/f'big{n}', workers))
     (n0,p0,*_),(n1,p1,_,took) = rows
     _,whole,more,seconds = run(PLAN, 10**7)
-    ten = p1 + (10**7-n1)*(p1-p0)/(n1-n0)
+    ten = project(n0, p0, n1, p1)
     return dict(pairs=[n0, n1], megabytes=[p0, p1], pairs_per_second=n1/took, workers=workers or os.cpu_count(), ten_million_megabytes=ten, splitting_pairs=pairs//10, splitting_megabytes=split_mb, splitting_seconds=split_s, planning_ten_million_megabytes=whole,
                 planning_ten_million_seconds=seconds)
 
