@@ -87,18 +87,22 @@ class CleaningConfig(FilesConfig):
     min_latin:float=0.5 # Least share of Latin letters among those of the English side
     max_repeats:int=10 # Longest run of one character, other than digits; 0 allows any
     max_sentence_gap:int=3 # Largest difference of the sides' numbers of sentences; translators join and divide a few
+    checks:str='markup,empty,too_short,too_long,unreadable,untranslated,wrong_language,lopsided,repetitive,addresses,numbers_disagree,sentences_lost' # Steps of the cleaning, in their order
     skip_checks:str='' # Reasons not to drop for, with commas between, such as 'numbers disagree,addresses differ'
     near_duplicate:float=0.8 # Share of common letter triples from which sentences are near-duplicates; 0 looks for exact copies only
-    near_own_splits:bool=False # Look for near-duplicates also in a source that brings its own splits
+    duplicates:str='source' # Whose copies are dropped: equal pairs always; pair no others, source those of the Korean side, target of the English, either of one of them
+    near_own_splits:bool=True # Look for near-duplicates also in a source that brings its own splits
     test_files:str='' # Test sets kept elsewhere whose sentences must not be in training: text files, with commas between
     validation_size:int=2000 # Pairs in the validation set, when a source brings none of its own
     test_size:int=2000 # Pairs in the test set, likewise
+    split_seed:int=0 # Another number draws other validation and test sets from the same corpus
 
     def validate(self):
         super().validate()
         _positive(self, 'max_chars')
         _at_least_zero(self, 'min_chars max_repeats max_sentence_gap validation_size test_size')
         _portion(self, 'min_hangul min_latin near_duplicate')
+        _one_of(self, 'duplicates', 'source', 'target', 'either', 'pair')
 
 # %% ../nbs/00_config.ipynb #69752512
 class VocabularyConfig(CleaningConfig):

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from . import __version__
 from .cli import InputError,atomic_write,decode_line
-from .config import BOS,EOS,TransformerConfig
+from .config import BOS,EOS,TransformerConfig,load_config
 from .corpora import sweep
 from .formats import open_bytes
 from .tokenizer import load_tokenizers
@@ -260,15 +260,17 @@ def encode_split(
 
 def encode_data(
     workers:int=0, # Processes; 0 takes one for each core
+    config:str='', # Config file, .toml or .py
     **fields:TransformerConfig
 )->dict: # Part → `EncodedCorpus`
     "Encode the training and validation text into `encoded_dir`"
-    config,corpora = TransformerConfig(**fields),{}
-    tokenizers = load_tokenizers(config.vocab_dir, config.shared_vocab)
+    c,corpora = (load_config(config) if config else TransformerConfig()).replace(**fields),{}
+    tokenizers = load_tokenizers(c.vocab_dir, c.shared_vocab)
     for part in ('train', 'validation'):
-        files = [Path(config.data_dir)/f'{part}.{lang}' for lang in ('ko', 'en')]
+        files = [Path(c.data_dir)/f'{part}.{lang}' for lang in ('ko', 'en')]
         if missing := [str(f) for f in files if not f.is_file()]: raise InputError(f'no text to encode: expected {" and ".join(missing)}; make it with kotrans-split-data')
-        corpora[part] = c = encode_split(config, part, *tokenizers, workers, sys.stderr.isatty())
-        print(f'{Path(config.encoded_dir)/part}: {len(c):,} pairs, {len(c.src_ids)/len(c):.1f} Korean and {len(c.tgt_ids)/len(c):.1f} English tokens a sentence')
+        try: corpora[part] = o = encode_split(c, part, *tokenizers, workers, sys.stderr.isatty())
+        except OSError as e: raise InputError(f'{c.encoded_dir}: cannot be written ({e.strerror or e})') from None
+        print(f'{Path(c.encoded_dir)/part}: {len(o):,} pairs, {len(o.src_ids)/len(o):.1f} Korean and {len(o.tgt_ids)/len(o):.1f} English tokens a sentence')
     print('next: kotrans-train')
     return corpora

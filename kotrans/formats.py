@@ -113,7 +113,7 @@ def read_tsv(
 
 # %% ../nbs/00c_formats.ipynb #b3ccca95
 KO_NAMES = 'ko kor korean kr 한국어 원문 ko_original'.split() # Names of a Korean column
-EN_NAMES = 'en eng english 영어 번역문 영어번역문 en_original'.split() # Names of an English column
+EN_NAMES = 'en eng english 영어 번역문 영어번역문 최종번역문 en_original'.split() # Names of an English column
 
 def choose_columns(
     names, # The names there are

@@ -13,7 +13,7 @@ import sacrebleu,torch
 import kotrans
 from .encoding import encode_split,open_corpus
 from .checkpoint import load_checkpoint,newest_checkpoint
-from .cleaning import split_data
+from .splitting import split_data
 from .cli import InputError,atomic_write
 from .config import BaseConfig,TransformerConfig,load_config,preset as get_preset
 from .corpora import download_data,read_parallel

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .batching import shuffled
 from .cleaning import clean_pairs
 from .cli import InputError,run
-from .config import TransformerConfig
+from .config import TransformerConfig,load_config
 from .corpora import _cause,_reach_hub,file_sha256
 from .encoding import ARRAYS,EncodedCorpus,encode_chunks,open_corpus,read_header,write_corpus
 from .formats import need,record_pair
@@ -85,7 +85,7 @@ class Shards:
     def __repr__(self): return f'Shards({self.path}, {len(self)} of them, {self.config.shards_per_epoch} an epoch)'
 
 # %% ../nbs/11b_shards.ipynb #5d1f0996
-LIMITS = 'min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap skip_checks'.split()
+LIMITS = 'checks min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap skip_checks'.split()
 
 @patch
 def key(self:Shards,
@@ -173,13 +173,14 @@ def encode_shards(
     columns:str='', # `ko=NAME,en=NAME`, if they aren't usual
     revision:str='', # Commit or tag, if the shards are a repository of the hub
     workers:int=1, # Processes of this rank; 0 takes one for each core
+    config:str='', # Config file, .toml or .py
     **fields:TransformerConfig
 )->list: # Numbers of the shards that this process saw to
     "Encode shards into `encoded_dir`; under torchrun, each rank takes its share"
-    config = TransformerConfig(**fields)
-    if not config.shards: raise InputError('no shards named; give --shards FOLDER, or a pattern')
+    c = (load_config(config) if config else TransformerConfig()).replace(**fields)
+    if not c.shards: raise InputError('no shards named; give --shards FOLDER, or a pattern')
     rank,world = int(os.environ.get('RANK', 0)),int(os.environ.get('WORLD_SIZE', 1))
-    shards = Shards(config.shards, load_tokenizers(config.vocab_dir, config.shared_vocab), config, columns, revision, workers)
+    shards = Shards(c.shards, load_tokenizers(c.vocab_dir, c.shared_vocab), c, columns, revision, workers)
     mine = [*range(len(shards))][rank::world]
     for i in mine:
         corpus = shards.encode(i)

@@ -10,7 +10,7 @@ __all__ = ['MORPHEMES', 'normalise_text', 'split_morphemes', 'Tokenizer', 'train
 # %% ../nbs/03_tokenizer.ipynb #9c57d84f
 import hashlib,io,math,os,re,tempfile,unicodedata
 from collections import Counter
-from functools import cache,cached_property,partial
+from functools import cache,cached_property,lru_cache,partial
 from importlib.util import find_spec
 from itertools import chain,pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ import sentencepiece
 from fastcore.basics import patch
 from .cleaning import normalise
 from .cli import InputError,atomic_write,use_korean_font,write_lines
-from .config import PAD,UNK,BOS,EOS,TransformerConfig
+from .config import PAD,UNK,BOS,EOS,TransformerConfig,load_config
 from .corpora import read_parallel
 
 # %% ../nbs/03_tokenizer.ipynb #0edf92ad
@@ -99,6 +99,11 @@ class Tokenizer:
     def least(self):
         "Lowest score of a piece"
         return min(self.scores.values(), default=0.)
+
+    @cached_property
+    def numbers(self):
+        "Each piece with its id"
+        return {p: self.sp.piece_to_id(p) for p in self.scores}
 
     def __len__(self): return len(self.sp)
     def __eq__(self, other): return isinstance(other, Tokenizer) and self.model_bytes==other.model_bytes
@@ -234,9 +239,9 @@ def show_pieces(
     return ax
 
 # %% ../nbs/03_tokenizer.ipynb #ff568109
-def _draw_unigram(word, scores, longest, unknown, alpha, rng):
-    "A cut of `word`, drawn in proportion to its probability to the power of `alpha`"
-    logw,ends = [0.],[None]     # for each length: log of the summed weight, and its terms with the start of their last piece
+def _ways(word, alpha, scores, longest, unknown):
+    "For each length, in which ways the cuts of so many letters of `word` end: `(share, start of the last piece)`, shares in proportion to p**alpha"
+    logw,ends = [0.],[[]]     # for each length the log of the summed weight
     for j in range(1, len(word)+1):
         terms = []
         for i in range(max(0, j-longest), j):
@@ -244,12 +249,16 @@ def _draw_unigram(word, scores, longest, unknown, alpha, rng):
             if score is not None: terms.append((logw[i]+alpha*score, i))
         top = max(terms)[0]
         logw.append(top+math.log(sum(math.exp(t-top) for t,_ in terms)))
-        ends.append(terms)
+        ends.append([(math.exp(t-logw[j]), i) for t,i in terms])
+    return ends
+
+def _draw_unigram(word, ends, rng):
+    "A cut of `word`, of which the `ends` are as `_ways` says"
     cut,j = [],len(word)
     while j:
         left = rng.random()
-        for t,i in ends[j]:
-            left -= math.exp(t-logw[j])
+        for share,i in ends[j]:
+            left -= share
             if left<0: break
         cut.append(word[i:j]); j = i
     return cut[::-1]
@@ -265,13 +274,19 @@ def _draw_bpe(word, scores, alpha, rng):
         parts[k:k+2] = [parts[k]+parts[k+1]]
 
 # %% ../nbs/03_tokenizer.ipynb #56cb7764
+@patch(as_prop=True)
+def _known_ways(self:Tokenizer):
+    "`_ways` of this vocabulary, remembered for many words"
+    if '_remembered' not in vars(self): self._remembered = lru_cache(2**16)(partial(_ways, scores=self.scores, longest=self.longest, unknown=self.least-10))
+    return self._remembered
+
 @patch
 def _draw(self:Tokenizer, text, alpha, rng):
     "Ids of a random cut of `text`, which is in SentencePiece's own writing"
-    draw = partial(_draw_bpe, scores=self.scores) if self.is_bpe else partial(_draw_unigram, scores=self.scores, longest=self.longest, unknown=self.least-10)
-    cut = [p for word in re.findall('▁?[^▁]+|▁', text) for p in draw(word, alpha=alpha, rng=rng)]
-    number = self.sp.piece_to_id
-    return [i for p in cut for i in ([number(p)] if p in self.scores else (number(f'<0x{b:02X}>') for b in p.encode()))]
+    words,numbers = re.findall('▁?[^▁]+|▁', text),self.numbers
+    if self.is_bpe: cut = (p for word in words for p in _draw_bpe(word, self.scores, alpha, rng))
+    else: cut = (p for word in words for p in _draw_unigram(word, self._known_ways(word, alpha), rng))
+    return [i for p in cut for i in ([numbers[p]] if p in numbers else (self.sp.piece_to_id(f'<0x{b:02X}>') for b in p.encode()))]
 
 # %% ../nbs/03_tokenizer.ipynb #12674c31
 @patch
@@ -369,24 +384,30 @@ def _choose_size(lines, num_pairs, character_coverage):
 
 # %% ../nbs/03_tokenizer.ipynb #aa6c43e5
 def train_tokenizers(
+    src_vocab_size:int=0, # Entries in the Korean vocabulary; 0 chooses by the size of the corpus
+    tgt_vocab_size:int=0, # Entries in the English vocabulary, or in the shared one; 0 chooses by the size of the corpus
+    config:str='', # Config file, .toml or .py, whose sizes then count
     **fields:TransformerConfig
 )->tuple: # Korean and English `Tokenizer`
     "Learn the vocabularies from the training text in `data_dir` and write them to `vocab_dir`"
-    config = TransformerConfig(**fields)
-    files = [Path(config.data_dir)/f'train.{language}' for language in ('ko', 'en')]
+    given = {k: n for k,n in dict(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size).items() if n}
+    c = (load_config(config) if config else TransformerConfig(src_vocab_size=0, tgt_vocab_size=0)).replace(**given | fields)
+    files = [Path(c.data_dir)/f'train.{language}' for language in ('ko', 'en')]
     missing = [str(f) for f in files if not f.is_file()]
     if missing: raise InputError(f'no training text: expected {" and ".join(missing)}; make it with kotrans-split-data')
     pairs = read_parallel(*files)
     if not pairs: raise InputError(f'{files[0]}: empty; make it with kotrans-split-data')
     ko,en = map(list, zip(*pairs))
-    print(f'read {len(pairs):,} pairs from {config.data_dir}')
-    prefixes = vocab_prefixes(config.vocab_dir, config.shared_vocab)
-    texts,asked = ([ko+en], [config.tgt_vocab_size]) if config.shared_vocab else ([ko, en], [config.src_vocab_size, config.tgt_vocab_size])
-    sizes = [n or _choose_size(lines, len(pairs), config.character_coverage) for lines,n in zip(texts, asked)]
-    made = [train_tokenizer(lines, p, n, config.tokenizer_type, config.character_coverage, split)
-            for lines,p,n,split in zip(texts, prefixes, sizes, (config.morphemes, False))]
+    print(f'read {len(pairs):,} pairs from {c.data_dir}')
+    prefixes = vocab_prefixes(c.vocab_dir, c.shared_vocab)
+    texts,asked = ([ko+en], [c.tgt_vocab_size]) if c.shared_vocab else ([ko, en], [c.src_vocab_size, c.tgt_vocab_size])
+    sizes = [n or _choose_size(lines, len(pairs), c.character_coverage) for lines,n in zip(texts, asked)]
+    made = [train_tokenizer(lines, None, n, c.tokenizer_type, c.character_coverage, split) for lines,n,split in zip(texts, sizes, (c.morphemes, False))]
+    try:
+        for t,p in zip(made, prefixes): save_tokenizer(t, p)
+    except OSError as e: raise InputError(f'{c.vocab_dir}: cannot be written ({e.strerror or e})') from None
     src,tgt = made[0],made[-1]
     for t,language,lines,marks,n in ((src, 'Korean', ko, 1, sizes[0]), (tgt, 'English', en, 2, sizes[-1])):
-        _report(t, language, lines, marks, n, config.max_len)
-    print(f'wrote {", ".join(f"{p}.model" for p in dict.fromkeys(prefixes))}; next: kotrans-train')
+        _report(t, language, lines, marks, n, c.max_len)
+    print(f'wrote {", ".join(f"{p}.model" for p in dict.fromkeys(prefixes))}; next: kotrans-encode, or kotrans-train, which does that first')
     return src, tgt
