@@ -9,7 +9,7 @@ __all__ = ['EVAL_SIZE', 'REFERENCE', 'SOURCES', 'EXPORT', 'Phrase', 'phrasebook'
            'verify_source', 'download_data']
 
 # %% ../nbs/01_corpora.ipynb #18aa3abc
-import hashlib,json,os,socket,zipfile,zlib
+import hashlib,json,os,re,socket,zipfile,zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -206,10 +206,19 @@ def _reach_hub():
 # %% ../nbs/01_corpora.ipynb #b8cc8e2b
 EXPORT = 'refs/convert/parquet' # Branch of a repository in which the hub keeps its conversion to Parquet
 
+def _is_commit(text): return re.fullmatch('[0-9a-f]{40}', text) is not None
+
 def _commit(path, revision):
     "The commit that `revision` of a repository stands for today"
     hub = need('huggingface_hub', "'kotrans[data]'", path)
     return revision if any(map(os.environ.get, _OFFLINE)) else hub.HfApi().dataset_info(path, revision=revision or None, timeout=100).sha
+
+def _loaded(datasets, path, commit, **how):
+    "A part of a repository and its commit, which the library notes in the names of its files"
+    got = datasets.load_dataset(path, revision=commit or None, **how)
+    found = {name for rows in got.values() for f in getattr(rows, 'cache_files', ()) if _is_commit(name := Path(f['filename']).parent.name)}
+    if found and _is_commit(commit) and found!={commit}: raise ValueError(f'{commit} could not be had, only {", ".join(found)} from an earlier time')
+    return got,', '.join(sorted(found)) or commit
 
 def _fetch(datasets, path, parts, revision):
     "The first of `parts` that a repository has, and its commit"
@@ -217,7 +226,7 @@ def _fetch(datasets, path, parts, revision):
     for branch in [revision] if revision else ['', EXPORT]:
         commit = _commit(path, branch)
         for how in [h for part in parts for h in (dict(name=part), dict(data_dir=part))] or [{}]:
-            try: return datasets.load_dataset(path, revision=commit or None, **how),commit
+            try: return _loaded(datasets, path, commit, **how)
             except (ValueError, RuntimeError, FileNotFoundError) as e: failed = failed or e   # no part of that name, or a program
     raise failed
 
@@ -248,6 +257,7 @@ def load_hub(
     except InputError: raise
     except Exception as e:   # datasets lets through whatever its dozen parts raise: all of them mean that we got nothing
         if copy: raise InputError(f'source {name}: {path} cannot be read ({_cause(e)})') from None
+        if 'NotFound' in type(e).__name__: raise InputError(f"source {name}: the hub has no {path}{f' at {revision}' if revision else ''} that may be read ({_cause(e)}); private ones need: hf auth login") from None
         part = f" --revision {EXPORT} --include '{os.path.commonprefix(parts)}*/*'" if parts else ''
         raise InputError(f'source {name}: {path} cannot be fetched ({_cause(e)}); on a machine with a network: hf download {path} --repo-type dataset{part} --local-dir {name}; '
                          f'then here: kotrans-download-data {name} --path {name}') from None

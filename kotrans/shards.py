@@ -15,7 +15,7 @@ from .batching import shuffled
 from .cleaning import clean_pairs
 from .cli import InputError,run
 from .config import TransformerConfig,load_config
-from .corpora import _cause,_reach_hub,file_sha256
+from .corpora import _cause,_commit,_reach_hub,file_sha256
 from .encoding import ARRAYS,EncodedCorpus,encode_chunks,open_corpus,read_header,write_corpus
 from .formats import need,record_pair
 from .ranks import from_writer,is_writer
@@ -50,9 +50,9 @@ def open_stream(
             options = dict(keep_default_na=False) | (names if kind=='.tsv' else {}) if _KINDS[kind]=='csv' else {}
             stream = datasets.load_dataset(_KINDS[kind], data_files=files, split='train', streaming=True, **options)
             return stream,[f'{Path(f).name} {file_sha256(f)}' for f in files]
-        _reach_hub()
-        stream = datasets.load_dataset(path, split='train', streaming=True, revision=revision or None)
-        return stream,[f'{path} {revision} {i}/{stream.num_shards}' for i in range(stream.num_shards)]
+        _reach_hub(); commit = _commit(path, revision)
+        stream = datasets.load_dataset(path, split='train', streaming=True, revision=commit or None)
+        return stream,[f'{path} {commit} {i}/{stream.num_shards}' for i in range(stream.num_shards)]
     except InputError: raise
     except Exception as e: raise InputError(f'shards {path}: cannot be opened ({_cause(e)})') from None   # datasets lets through whatever its parts raise
 
