@@ -137,7 +137,7 @@ def environment(a): return os.environ | dict(OMP_NUM_THREADS=str(a.threads), MKL
 
 def door(a, chapter, command, *args):
     "Run a kotrans command in its own process"
-    subprocess.run([sys.executable, '-c', f'import sys; from kotrans.cli import {chapter}; sys.exit({chapter}.{command}())', *args], check=True, env=environment(a))
+    subprocess.run([sys.executable, '-P', '-c', f'import sys; from kotrans.cli import {chapter}; sys.exit({chapter}.{command}())', *args], check=True, env=environment(a))
 
 def run_kotrans(a):
     "Train for the time there is, translate the test set"
@@ -157,7 +157,7 @@ def run_kotrans(a):
     rows = [{k: float(v) for k,v in r.items() if v} for r in csv.DictReader(open(a.folder/'logs'/'training.csv'))]
     fields = {k: v for k,v in state['config'].items() if not k.endswith('_dir')}
     write_json(a.folder/'kotrans.run.json', dict(version=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), load=round(load, 2), minutes=round(trained, 2), steps=int(rows[-1]['step']),
-        tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in rows)), epochs=rows[-1]['epoch'], parameters=sum(v.numel() for v in state['weights'].values()), validations=rows, config=fields, decode_seconds=round(time.time()-start, 1)))
+        tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in rows)), epochs=rows[-1]['epoch'], parameters=sum({v.data_ptr(): v.numel() for v in state['weights'].values()}.values()), validations=rows, config=fields, decode_seconds=round(time.time()-start, 1)))
 
 def joey_config(a):
     "JoeyNMT's config for the same sizes"
@@ -222,7 +222,7 @@ def score(a):
     metrics = dict(BLEU=sacrebleu.BLEU(references=[references]), chrF=sacrebleu.CHRF(references=[references]))
     os.environ.setdefault('SACREBLEU_SEED', '12345')
     signatures,found = PairedTest([*outputs.items()], metrics, references=None, test_type='bs', n_samples=1000)()
-    scores = {m: {n: dict(score=round(r.score, 2), mean=round(r.mean, 2), ci=round(r.ci, 2), **(dict(p=round(r.p_value, 4)) if r.p_value is not None else {})) for n,r in zip(names, found[m])} for m in metrics}
+    scores = {m: {n: dict(score=round(float(r.score), 2), mean=round(float(r.mean), 2), ci=round(float(r.ci), 2), **(dict(p=round(float(r.p_value), 4)) if r.p_value is not None else {})) for n,r in zip(names, found[key])} for m,key in zip(metrics, (k for k in found if k!='System'))}    # sacrebleu calls them BLEU and chrF2
     systems = dict(kotrans=read_json(a.folder/'kotrans.run.json'), JoeyNMT=read_json(a.folder/'joey.run.json'))
     record = dict(minutes=a.minutes, threads=a.threads, machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor(), seed=a.seed, vocabularies=a.vocab, beam=a.beam, data=read_json(a.folder/'data.json'),
                   scores=scores, signatures={m: str(s) for m,s in signatures.items()}, systems=systems)
