@@ -22,7 +22,7 @@ from .config import TransformerConfig
 from .label_smoothing import LabelSmoothingLoss
 from .masking import padding_mask,target_mask
 from .noam import NoamLR
-from .ranks import from_writer,join_ranks,total
+from .ranks import from_writer,join_ranks,summing,total
 from .tokenizer import Tokenizer
 from .transformer import Transformer
 
@@ -72,7 +72,7 @@ class Trainer:
         self.rank,self.world,self.device = join_ranks(pick_device(config.device))
         self.config,self.score_fn = config,score_fn
         self.model,self.tokenizers = model.to(self.device),tuple(tokenizers)
-        self.parallel = self.model if self.world<2 else torch.nn.parallel.DistributedDataParallel(self.model, broadcast_buffers=False)
+        self.parallel = summing(self.model, self.world)
         self.train_loader = BatchLoader(train_corpus, config.batch_size, config.batch_tokens, config.seed, True, config.over_budget, config.sampling_alpha, self.tokenizers)
         self.valid_loader = BatchLoader(valid_corpus, config.batch_size, config.batch_tokens, config.seed, shuffle=False)
         self.optimizer = make_optimizer(self.model, config, self.device)
@@ -552,7 +552,7 @@ def _open_log(self:Trainer):
     self.board = self.curves = None
     if self.rank or self.config.log!='tensorboard': return
     try: from torch.utils.tensorboard import SummaryWriter
-    except ImportError: raise InputError('log=tensorboard needs one more package: pip install tensorboard') from None
+    except ImportError: raise InputError("log=tensorboard needs one more package: pip install 'kotrans[tensorboard]'") from None
     self.board = SummaryWriter(self.config.log_dir, purge_step=self.step+1-self._partial())     # what a killed run wrote beyond here is void
 
 @patch
