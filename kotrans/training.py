@@ -109,40 +109,7 @@ class Trainer:
         self.model,self.tokenizers = model.to(self.device),tuple(tokenizers)
         if config.compile: compile_layers(self.model, self.device)
         self.criterion = LabelSmoothingLoss(config.label_smoothing)
-        self.learner = ModelWithLoss(self.model, self.criterion)
-        if self.world>1: self.learner = torch.nn.parallel.DistributedDataParallel(self.learner, broadcast_buffers=False)
-        self.train_loader = BatchLoader(train_corpus, config.batch_size, config.batch_tokens, config.seed, True, config.over_budget, config.sampling_alpha, self.tokenizers)
-        self.valid_loader = BatchLoader(valid_corpus, config.batch_size, config.batch_tokens, config.seed, shuffle=False)
-        self.optimizer = make_optimizer(self.model, config, self.device)
-        self.scheduler = NoamLR(self.optimizer, config.d_model, config.warmup_steps, config.lr_factor)
-        self.progress = (sys.stderr.isatty() or 'ipykernel' in sys.modules if progress is None else progress) and not self.rank
-        self.epoch,self.position,self.step = 0,0,0                  # epochs done, batches done of the next one, steps
-        self.skipped,self.bad = 0,0                                 # steps skipped in all, and in a row
-        self.sums = dict(loss=0., nll=0., tokens=0, seconds=0.)     # of the running epoch
-        self.row,self.best,self.stale,self.history = {},math.inf,0,[]    # epoch trained but not yet judged; best so far; validations since; all rows
-        self.average = {n: p.detach().clone() for n,p in self.model.named_parameters()} if config.ema_decay else {}
-        self.stopping,self.agreed,self.torn,self.unsaved,self.saved_at = 0,False,False,False,time.monotonic()
-        self.writer,self.saving = ThreadPoolExecutor(1),None        # what writes in the background, and its running job
-        self.spent,self.began,self.late = 0.,time.monotonic(),False      # seconds of the run; when it would have begun without pauses; whether its time is up
-        if config.best_by=='bleu' and score_fn is None: raise InputError("best_by='bleu' needs a function that measures BLEU (score_fn); or take best_by='loss'")
-        if config.precision=='bfloat16' and self.device.type!='cuda': raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
-
-# %% ../nbs/12_training.ipynb #68745f84
-class Trainer:
-    "Train `model` on `train_corpus`, watch it on `valid_corpus`, keep the best"
-    def __init__(self,
-        model, # `forward(src, tgt, src_mask, tgt_mask)` -> logits `[batch, tgt_len, vocab]`
-        config:TransformerConfig, # All the numbers
-        train_corpus, # `EncodedCorpus` to learn from
-        valid_corpus, # `EncodedCorpus` to watch
-        tokenizers:tuple=(), # Source and target `Tokenizer`, stored in every checkpoint
-        progress:bool=None, # Show a bar; `None` shows one where somebody can see it
-        score_fn=None, # Function of the model that gives BLEU on the validation set; needed for `best_by='bleu'`
-    ):
-        self.rank,self.world,self.device = join_ranks(pick_device(config.device))
-        self.config,self.score_fn = config,score_fn
-        self.model,self.tokenizers = model.to(self.device),tuple(tokenizers)
-        self.parallel = summing(self.model, self.world)
+        self.learner = summing(ModelWithLoss(self.model, self.criterion), self.world)
         self.train_loader = BatchLoader(train_corpus, config.batch_size, config.batch_tokens, config.seed, True, config.over_budget, config.sampling_alpha, self.tokenizers)
         self.valid_loader = BatchLoader(valid_corpus, config.batch_size, config.batch_tokens, config.seed, shuffle=False)
         self.optimizer = make_optimizer(self.model, config, self.device)
