@@ -40,10 +40,13 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad, _):
         logp,target = ctx.saved_tensors
-        g = logp.exp().sub_(ctx.other)                                     # p - q, first as if q were flat
-        g[:,ctx.pad] += ctx.other                                          # q of the padding token is zero
-        g.scatter_add_(1, target[:,None], g.new_full((len(g),1), ctx.other-ctx.gold))
-        return g.mul_(grad[:,None]), None, None, None, None
+        return _minus_q(logp.exp(), target, ctx.gold, ctx.other, ctx.pad).mul_(grad[:,None]), None, None, None, None
+
+def _minus_q(p, target, gold, other, pad):
+    "Subtract the target distribution from `p` `[n, vocab]`, in place"
+    p.sub_(other)                                                          # as if q were flat
+    p[:,pad] += other                                                      # q of the padding token is zero
+    return p.scatter_add_(1, target[:,None], p.new_full((len(p),1), other-gold))
 
 # %% ../nbs/09_label_smoothing.ipynb #41ec8c51
 class LossSums(NamedTuple):
@@ -65,19 +68,24 @@ class LabelSmoothingLoss(nn.Module):
 
     def extra_repr(self): return f'smoothing={self.smoothing}, pad={self.pad}'
 
+    def shares(self,
+        vocab:int, # Entries in the vocabulary
+    )->tuple: # Two floats
+        "Probability asked for the gold token, and for each of the others but padding"
+        if vocab<3: raise ValueError(f'label smoothing needs padding, a gold token and another, not a vocabulary of {vocab}')
+        return 1-self.smoothing, self.smoothing/(vocab-2)
+
     def forward(self,
         logits:Tensor, # `[..., vocab]`
         target:Tensor, # Gold ids `[...]`
     )->LossSums: # Sums over the tokens that are not padding
         "Sum the losses of `logits` against `target`"
-        vocab,eps = logits.size(-1), self.smoothing
-        if vocab<3: raise ValueError(f'label smoothing needs padding, a gold token and another, not a vocabulary of {vocab}')
-        gold,other,target = 1-eps, eps/(vocab-2), target.reshape(-1)
+        vocab,target = logits.size(-1),target.reshape(-1)
         logits = logits.reshape(-1, vocab)
         if logits.dtype in (torch.float16, torch.bfloat16): logits = logits.float()
-        loss,nll = _SmoothedCrossEntropy.apply(logits, target, gold, other, self.pad)
+        loss,nll = _SmoothedCrossEntropy.apply(logits, target, *self.shares(vocab), self.pad)
         real = target!=self.pad
-        loss,nll = (loss - entropy(eps, vocab)).where(real, 0.), nll.where(real, 0.)
+        loss,nll = (loss - entropy(self.smoothing, vocab)).where(real, 0.), nll.where(real, 0.)
         return LossSums(loss.sum(), nll.sum(), real.sum())
 
 # %% ../nbs/09_label_smoothing.ipynb #de0c42ed
@@ -88,19 +96,18 @@ class _LossOfStates(torch.autograd.Function):
         loss,nll = states.new_zeros(2, dtype=torch.float32 if states.itemsize<4 else states.dtype)
         if learn: g_states,g_weight = torch.empty_like(states),torch.zeros_like(weight)
         for i in range(0, len(states), rows):
-            h,t = states[i:i+rows],target[i:i+rows,None]
+            h,t = states[i:i+rows],target[i:i+rows]
             z = product(h, weight).to(loss.dtype)                              # logits [rows, vocab]
-            z_gold,z_rest = z.gather(1, t),z.sum(1, keepdim=True)-z[:,pad,None]-z.gather(1, t)
+            z_gold = z.gather(1, t[:,None])[:,0]                               # [rows]
+            z_rest = z.sum(1)-z[:,pad]-z_gold
             p = torch.softmax(z, -1, out=z)                                    # in the same memory
-            log_z = z_gold-p.gather(1, t).log()
-            lost = log_z.isinf()[:,0]
-            if lost.any(): log_z[lost] = product(h[lost], weight).to(loss.dtype).logsumexp(1, keepdim=True)
+            log_z = z_gold-p.gather(1, t[:,None])[:,0].log()
+            lost = log_z.isinf()
+            if lost.any(): log_z[lost] = product(h[lost], weight).to(loss.dtype).logsumexp(1)
             loss += (gold*(log_z-z_gold) + other*(log_z*(p.size(1)-2)-z_rest)).sum()
             nll  += (log_z-z_gold).sum()
             if not learn: continue
-            g = p.sub_(other)                                                  # p - q, in three pieces as above
-            g[:,pad] += other
-            g.scatter_add_(1, t, g.new_full(t.shape, other-gold))
+            g = _minus_q(p, t, gold, other, pad)
             g_states[i:i+rows] = product(g, weight.t())
             g_weight += product_of_columns(g, h)
         if learn: ctx.save_for_backward(g_states, g_weight)
@@ -122,9 +129,8 @@ def of_states(
     rows:int=1024, # Positions whose logits exist at the same time
 )->LossSums: # Sums over the tokens that are not padding
     "Sum the losses of `states@weight.T` against `target` without holding all logits"
-    vocab,eps = len(weight),self.smoothing
-    if vocab<3: raise ValueError(f'label smoothing needs padding, a gold token and another, not a vocabulary of {vocab}')
+    vocab = len(weight)
     real = (target!=self.pad).reshape(-1).nonzero()[:,0]
     h,t = states.flatten(0, -2).index_select(0, real),target.reshape(-1)[real]
-    loss,nll = _LossOfStates.apply(h, weight, t, 1-eps, eps/(vocab-2), self.pad, rows, torch.is_grad_enabled())
-    return LossSums(loss - entropy(eps, vocab)*len(t), nll, torch.tensor(len(t)))
+    loss,nll = _LossOfStates.apply(h, weight, t, *self.shares(vocab), self.pad, rows, torch.is_grad_enabled())
+    return LossSums(loss - entropy(self.smoothing, vocab)*len(t), nll, torch.tensor(len(t)))

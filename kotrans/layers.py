@@ -73,7 +73,7 @@ def keep_mask(
     n = x.numel()
     words = torch.empty(-(-n//4), dtype=torch.int64).random_(-2**63, None)
     draws = words.view(torch.int16)[:n].view(x.shape)                    # each -32,768 ... 32,767
-    return torch.ge(draws, _outcomes(p)-2**15, out=torch.empty_like(x, memory_format=torch.contiguous_format, requires_grad=False))
+    return torch.ge(draws, _outcomes(p)-2**15, out=torch.empty_like(x, memory_format=torch.contiguous_format))
 
 def _outcomes(p):
     "How many of 65,536 equally likely outcomes mean zero"
