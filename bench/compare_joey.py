@@ -23,7 +23,7 @@ SentencePiece no longer restricts a vocabulary, which changes nothing here, sinc
 Its environment: pip install torch joeynmt==2.3.0 importlib_metadata
 Scores are sacrebleu's BLEU and chrF, their difference judged by its paired bootstrap (1,000 samples).
 """
-import argparse,hashlib,json,os,platform,re,signal,subprocess,sys,time
+import argparse,hashlib,json,os,platform,signal,subprocess,sys,time
 from pathlib import Path
 
 STAGES = 'prepare', 'kotrans', 'joey', 'score'

@@ -12,7 +12,7 @@ Reported are medians. Then memory, without the pages of files, workers included:
 `--pairs` pairs; encoding `--pairs` generated pairs and a quarter of them, from which ten million follow; and planning an
 epoch of ten million pairs, measured outright.
 """
-import argparse,json,os,platform,random,re,statistics,subprocess,sys,tempfile,time
+import argparse,json,os,platform,statistics,subprocess,sys,tempfile,time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from itertools import islice
 from pathlib import Path

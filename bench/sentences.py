@@ -17,7 +17,7 @@ borders that it cuts at, and `whole` the share of paragraphs that come apart exa
 `rule` is a regular expression (a full stop and white space); `kotrans` is what `--paragraphs` does: Kiwi's cuts, with a reservation. Speed is of one thread, one paragraph at a time. Each system is loaded once more in a
 process of its own, for the time and the memory that takes (`kotrans` brings torch).
 """
-import argparse,importlib.metadata,json,os,platform,random,re,subprocess,sys,time
+import argparse,importlib.metadata,json,platform,random,re,subprocess,sys,time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def measure(make, args, data, show):
     run,out = make(*args),{}
     run('시작합니다. 시작해요!')
     for kind,paras in data.items():
-        right = found = true = whole = letters = count = 0
+        right = found = true = whole = count = 0
         texts,t,shown = [between.join(s) for s,between in paras],time.perf_counter(),0
         got = [run(x) for x in texts]
         seconds = time.perf_counter()-t

@@ -36,7 +36,7 @@ def corpus(vocab, rows=20_000, seed=1):
 
 def make_batches(pairs, n, budget=2048):
     "`n` batches of at most `budget` padded target ids, spread evenly over all that `pairs` make when sorted by length"
-    cuts,start,longest = [],0,0
+    cuts,start = [],0
     pairs = sorted(pairs, key=lambda p: (len(p[1]), len(p[0])))
     for i,(_,t) in enumerate(pairs):
         if (len(t)+1)*(i+1-start)>budget: cuts.append(pairs[start:i]); start = i

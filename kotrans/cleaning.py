@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import islice
 import numpy as np
 from .cli import InputError,nearest
-from .config import BaseConfig,TransformerConfig
+from .config import BaseConfig
 from .corpora import stable_share
 from .formats import Pair
 

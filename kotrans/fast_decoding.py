@@ -8,7 +8,7 @@ __all__ = ['SearchOptions', 'top_entries', 'search', 'score_translations', 'alte
 
 # %% ../nbs/13a_fast_decoding.ipynb #a52b95bf
 import math
-from dataclasses import dataclass,replace
+from dataclasses import dataclass
 from functools import lru_cache
 import torch
 import torch.nn.functional as F

@@ -21,10 +21,9 @@ from .clauses import (
     adverb, agreement, base, be, Clause, ending, english, finite, gerund, inflect, inflect_korean, is_now, korean,
     members, Noun, noun_phrase, nouns, Person, person_korean, person_phrase, Phrase, Place, places, plan, plural,
     read_table, tell, Time, times, verbs, who)
-from kotrans.patterns import (
+from .patterns import (
     _adjectives, _companion, _draw_topic, _either, _kin, _kindred, _level, _names, _near, _of, _pair, _verbs,
-    draw_clause, draw_subject, drawn, Example, is_korean, lasting, patterns, request, sentence, topic, volitional,
-    where)
+    draw_clause, draw_subject, drawn, Example, is_korean, lasting, patterns, request, sentence, topic, volitional)
 
 # %% ../nbs/00bb_grammar.ipynb #3d700e41
 _spots = [(m['landmark'], tuple(x.rsplit(' ', 1) if x.startswith('에') else x.split(' ', 1)

@@ -8,7 +8,6 @@ __all__ = ['entropy', 'LossSums', 'LabelSmoothingLoss']
 # %% ../nbs/09_label_smoothing.ipynb #6574296c
 import math
 import torch
-import torch.nn.functional as F
 from torch import nn,Tensor
 from typing import NamedTuple
 from fastcore.basics import patch

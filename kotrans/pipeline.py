@@ -30,11 +30,14 @@ def missing(
     config:TransformerConfig, # Whose folders to look in
 )->list: # Pairs (file, command that makes it)
     "What training needs and does not find"
-    parts = ['validation'] if config.shards else ['train', 'validation']
-    data = [(Path(config.data_dir)/f'{part}.{lang}', 'kotrans-split-data') for part in parts for lang in ('ko', 'en')]
+    data = [(Path(config.data_dir)/f'{part}.{lang}', 'kotrans-split-data') for part in _parts(config) for lang in ('ko', 'en')]
     names = ['shared'] if config.shared_vocab else ['ko', 'en']
     vocab = [(Path(config.vocab_dir)/f'{name}_spm.model', 'kotrans-train-tokenizer') for name in names]
     return [(p, command) for p,command in data+vocab if not p.exists()]
+
+def _parts(config):
+    "The parts of the split that are read from `data_dir`: a corpus in shards is trained on where it lies"
+    return ['validation'] if config.shards else ['train', 'validation']
 
 def _require(config):
     "Raise an `InputError` that lists what is missing"
@@ -75,7 +78,7 @@ def make_trainer(
     src,tgt = load_tokenizers(config.vocab_dir, config.shared_vocab)
     config = config.replace(src_vocab_size=len(src), tgt_vocab_size=len(tgt))
     _,ranks,_ = join_ranks(pick_device(config.device))
-    parts = ['validation'] if config.shards else ['train', 'validation']
+    parts = _parts(config)
     for part in parts if is_writer() else []: encode_split(config, part, src, tgt, progress=progress or progress is None and sys.stderr.isatty())
     from_writer(None, ranks)    # the others wait until it is written
     *train,valid_corpus = (open_corpus(Path(config.encoded_dir)/part) for part in parts)
@@ -185,7 +188,7 @@ def check_pipeline(
 ):
     "Send one real batch through data, model, loss and gradient, and judge the numbers"
     t = make_trainer(run_config(preset, config, **fields), progress=False)
-    c,model = t.config,t.model
+    model = t.model
     batch = next(iter(t.train_loader.batches(0))).to(t.device)
     src,tgt = batch.src,batch.tgt[:, :-1]
     masks = padding_mask(src),target_mask(tgt)

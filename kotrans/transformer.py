@@ -13,7 +13,6 @@ from fastcore.basics import patch
 from .config import TransformerConfig
 from .linear import Linear
 from .masking import padding_mask,target_mask
-from .attention import KeyValues
 from .layers import TokenEmbedding,PositionalEncoding,Dropout,EncoderLayer,DecoderLayer
 
 # %% ../nbs/08_transformer.ipynb #d9941ccb
