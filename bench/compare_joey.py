@@ -213,7 +213,7 @@ def score(a):
     import sacrebleu
     from sacrebleu.significance import PairedTest
     from kotrans.cli import read_lines
-    from train import processor
+    from turns import processor
     references = read_lines(a.folder/'data'/'test.en')
     names = ['JoeyNMT', 'kotrans']
     outputs = {n: read_lines(a.folder/f'{f}.out') for n,f in zip(names, ('joey', 'kotrans'))}

@@ -3,26 +3,27 @@
     python bench/train.py small --peers-python ../venv-peers/bin/python --joey-python ../venv-joey/bin/python --json results/train_small.json
     python bench/train.py base  --peers-python ../venv-peers/bin/python --joey-python ../venv-joey/bin/python --json results/train_base.json
     python bench/train.py small --ladder --json results/train_ladder.json       what each of kotrans' tricks buys
+    python bench/train.py small --ladder variants --json results/train_variants.json    what was tried and left out
 
-A synthetic corpus (lengths like real text, word frequencies that fall like 1/rank) is sorted by length and cut into batches of at most
-2,048 target ids; `--batches` of them, spread evenly over the lengths, are what every system trains on in every round: forward, backward, clipping
-and Adam, in float32. Each system is a process of its own (bench/train_systems.py), so that its peak memory is its own; one works at a time, and
+A synthetic corpus (lengths like real text, word frequencies that fall like 1/rank) is cut by kotrans' loader, sorted by length and with little padding on
+either side, into batches of at most 2,048 ids a side; `--batches` of them, spread evenly over the lengths, are what every system trains on in every round:
+forward, backward, clipping and Adam, in float32. Each system is a process of its own (bench/train_systems.py), so that its peak memory is its own; one works at a time, and
 they take turns within each round together with a matrix product, so that whatever else the machine does meets all of them.
 A system that is not installed is left out and named: `transformers` is looked for under --peers-python, `joeynmt` under --joey-python.
 
 Reported are medians over the rounds. Tokens are target tokens without padding. The arithmetic is what real tokens need: two operations for each
 multiplication with a weight, attention of each position to the real positions it may see (so causal attention counts by half), times three for
 forward and backward; nothing for padding, embeddings, norms, softmax and Adam. Its share is that of the best matrix
-product of the whole run, by `torch.mm` or oneDNN, whichever is faster (the share of the best `torch.mm` stands beside it).
-kotrans against the fastest peer is the median of the ratios within a round. Work that was interrupted, or cut into pieces, is continued with
+product of the same round, by `torch.mm` or oneDNN, whichever is faster (the share of `torch.mm` stands beside it): the median of the rounds' shares.
+kotrans against the fastest peer is likewise the median of the ratios within a round. Work that was interrupted, or cut into pieces, is continued with
 --more, which adds the rounds to those in the file.
 """
-import argparse,json,os,platform,statistics,subprocess,sys,tempfile,time
+import argparse,json,os,platform,statistics,sys,tempfile
 from pathlib import Path
 import numpy as np
 from train_systems import BOS,EOS,PAD,SIZES,SYSTEMS
+from turns import Worker,measure,processor
 
-HERE = Path(__file__).resolve().parent
 PYTHON = {'Marian': 'peers_python', 'Marian, fused': 'peers_python', 'JoeyNMT': 'joey_python'}       # whose interpreter another argument names
 
 def corpus(vocab, rows=20_000, seed=1):
@@ -35,13 +36,10 @@ def corpus(vocab, rows=20_000, seed=1):
     return [(words(s), words(t)) for s,t in zip(src, tgt)]
 
 def make_batches(pairs, n, budget=2048):
-    "`n` batches of at most `budget` padded target ids, spread evenly over all that `pairs` make when sorted by length"
-    cuts,start = [],0
-    pairs = sorted(pairs, key=lambda p: (len(p[1]), len(p[0])))
-    for i,(_,t) in enumerate(pairs):
-        if (len(t)+1)*(i+1-start)>budget: cuts.append(pairs[start:i]); start = i
-    cuts.append(pairs[start:])
-    return [cuts[int((i+.5)*len(cuts)/n)] for i in range(n)]
+    "`n` batches, spread evenly over all that kotrans' loader plans for `pairs` when it sorts them by length, of at most `budget` padded ids on either side"
+    from kotrans import batching
+    cuts = batching.make_batches(np.array([[len(s)+1, len(t)+2] for s,t in pairs]), batch_tokens=budget, shuffle=False)
+    return [[pairs[row] for row in cuts[int((i+.5)*len(cuts)/n)]] for i in range(n)]
 
 def rectangle(rows):
     "Rows of ids, padded on the right"
@@ -57,68 +55,31 @@ def useful_flops(batch, c):
     decoder = t*(2*(6*d*d+2*d*ff) + 2*d*(t+1) + 4*d*s) + s*4*d*d
     return 3*float((n*(encoder+decoder) + t*2*d*c['vocab']).sum())
 
-def busy():
-    "Seconds that the processors worked for anybody since the machine started, if it says so"
-    try: v = [int(x) for x in open('/proc/stat').readline().split()[1:9]]
-    except OSError: return float('nan')
-    return (sum(v)-v[3]-v[4])/os.sysconf('SC_CLK_TCK')
-
-class Worker:
-    "A system in its own process"
-    def __init__(self, python, system, batches, a, without=''):
-        self.log = tempfile.TemporaryFile('w+')
-        command = [python, HERE/'train_systems.py', system, batches, '--size', a.size, '--threads', str(a.threads), '--warm', str(a.warm), '--seed', str(a.seed), '--without', without, *['--tied']*a.tied]
-        self.system,self.process = system,subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | dict(OMP_NUM_THREADS=str(a.threads)))
-        self.about = self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        if line: return json.loads(line)
-        self.log.seek(0)
-        sys.exit(f"{self.system}: ended without an answer: {(self.log.read().strip().splitlines() or ['(no message)'])[-1]}")
-
-    def go(self):
-        "Train on all batches; the answer, with how many cores others kept busy meanwhile"
-        before,start = busy(),time.perf_counter()
-        print('go', file=self.process.stdin, flush=True)
-        r = self.answer()
-        return r | dict(others=max(0., (busy()-before-r['cpu'])/(time.perf_counter()-start)))
-
-    def end(self):
-        self.process.stdin.close(); self.process.wait()
-
 def rungs(a):
     "The names of the ladder's rungs, and what is switched off on each"
-    from train_tricks import TRICKS
+    from train_tricks import TRICKS,VARIANTS
     names = [*TRICKS]
+    if a.ladder=='variants': return {'kotrans': '', **{f'with {n}': n for n in VARIANTS}}
     if a.ladder=='each': return {'all': '', **{f'without {n}': n for n in names}}
     return {'plain': ','.join(names), **{f'+ {n}': ','.join(names[i+1:]) for i,n in enumerate(names)}}
 
-def measure(workers, rounds):
-    "Rounds in which all take turns: a list of `{name: answer}`"
-    return [{name: w.go() for name,w in workers.items()} for _ in range(rounds)]
-
 def summarize(rounds, tokens, flops):
-    "Medians, shares of the best matrix product, and ratios within a round"
-    by,peak = max(((way, x) for r in rounds for way,x in r['gemm']['result'].items()), key=lambda p: p[1])
-    mm = max(r['gemm']['result']['torch.mm'] for r in rounds)
+    "Medians, and medians of the shares of the matrix product and of the ratios within a round"
+    peaks = {way: [r['gemm']['result'][way] for r in rounds] for way in rounds[0]['gemm']['result']}
+    by = max(peaks, key=lambda way: statistics.median(peaks[way]))
+    share = lambda n,way: round(statistics.median(flops/s/p for s,p in zip(seconds[n], peaks[way])), 3)
     names = [n for n in rounds[0] if n!='gemm']
     seconds = {n: [r[n]['seconds'] for r in rounds] for n in names}
     median = {n: statistics.median(s) for n,s in seconds.items()}
-    rows = {n: dict(tokens_per_second=round(tokens/median[n]), gflops=round(flops/median[n]/1e9, 1), share_of_gemm=round(flops/median[n]/peak, 3), share_of_torch_mm=round(flops/median[n]/mm, 3),
+    rows = {n: dict(tokens_per_second=round(tokens/median[n]), gflops=round(flops/median[n]/1e9, 1), share_of_gemm=share(n, by), share_of_torch_mm=share(n, 'torch.mm'),
                     peak_mib=max(r[n]['peak_mib'] for r in rounds), seconds=[round(s, 3) for s in seconds[n]], others=[round(r[n]['others'], 2) for r in rounds]) for n in names}
-    out = dict(gemm_gflops=round(peak/1e9, 1), gemm_by=by, gemm_rounds={way: [round(r['gemm']['result'][way]/1e9, 1) for r in rounds] for way in rounds[0]['gemm']['result']}, systems=rows)
+    out = dict(gemm_gflops=round(statistics.median(peaks[by])/1e9, 1), gemm_by=by, gemm_rounds={way: [round(x/1e9, 1) for x in xs] for way,xs in peaks.items()}, systems=rows)
     peers = [n for n in names if n!='kotrans']
     if 'kotrans' in names and peers:
         out['ratios'] = {n: round(statistics.median(p/k for p,k in zip(seconds[n], seconds['kotrans'])), 3) for n in peers}
         out['fastest_peer'] = min(peers, key=median.get)
         out['ratio'] = round(statistics.median(min(seconds[n][i] for n in peers)/seconds['kotrans'][i] for i in range(len(rounds))), 3)
     return out
-
-def processor():
-    "The model of the processor, if the system tells"
-    try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
-    except (OSError, StopIteration): return platform.machine()
 
 def show(r):
     s = r['setting']
@@ -140,7 +101,7 @@ def main():
     p.add_argument('--tied', action='store_true', help='the output layer of every system is its target embedding')
     p.add_argument('--only', nargs='+', default=[], choices=[n for n in SYSTEMS if n!='gemm'])
     p.add_argument('--peers-python', default=sys.executable, help='interpreter that has transformers'); p.add_argument('--joey-python', default=sys.executable, help='interpreter that has joeynmt')
-    p.add_argument('--ladder', nargs='?', const='up', choices=['up', 'each'], help="kotrans alone: its tricks switched on one after the other, or each switched off in turn")
+    p.add_argument('--ladder', nargs='?', const='up', choices=['up', 'each', 'variants'], help="kotrans alone: its tricks switched on one after the other, each switched off in turn, or what it does not do")
     p.add_argument('--more', action='store_true', help='add to the rounds in the --json file'); p.add_argument('--json')
     a = p.parse_args()
     c = SIZES[a.size]
@@ -156,18 +117,19 @@ def main():
         path = f'{folder}/batches.npz'
         np.savez(path, **arrays)
         for name,(system,off) in [*kinds.items(), ('gemm', ('gemm', ''))]:
-            w = Worker(getattr(a, PYTHON.get(system, ''), sys.executable), system, path, a, off)
+            w = Worker(name, 'train_systems.py', system, path, '--size', a.size, '--threads', a.threads, '--warm', a.warm, '--seed', a.seed, '--without', off, *['--tied']*a.tied,
+                       python=getattr(a, PYTHON.get(system, ''), sys.executable), threads=a.threads)
             if 'missing' in w.about: missing[name] = w.about['missing']; w.end()
             else: workers[name],about[name] = w,w.about
         load,rounds = os.getloadavg()[0],measure(workers, a.rounds)
         for w in workers.values(): w.end()
     if a.ladder:
-        from train_tricks import TRICKS
-        setting['tricks'] = {n: says for n,(says,_) in TRICKS.items()}
+        from train_tricks import TRICKS,VARIANTS
+        setting['tricks'] = {n: says for n,(says,_) in (TRICKS | VARIANTS).items()}
     record = dict(setting=setting, about=about, missing=missing, loads=[round(load, 2)], rounds=rounds)
     if a.more and a.json and Path(a.json).exists():
         old = json.loads(Path(a.json).read_text())
-        differs = [k for k in ('setting', 'missing') if old[k]!=record[k]] + [n for n in about if {k: v for k,v in about[n].items() if k!='imported_mib'}!={k: v for k,v in old['about'].get(n, {}).items() if k!='imported_mib'}]
+        differs = [k for k in ('setting', 'missing') if old[k]!=record[k]] + [n for n in kinds if n in about and {k: v for k,v in about[n].items() if k!='imported_mib'}!={k: v for k,v in old['about'].get(n, {}).items() if k!='imported_mib'}]
         if differs: sys.exit(f"{a.json}: --more: differs from this run in {', '.join(differs)}; measure into a new file")
         record |= dict(loads=old['loads']+record['loads'], rounds=old['rounds']+rounds)
     record |= summarize(record['rounds'], tokens, flops)

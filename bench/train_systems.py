@@ -3,18 +3,17 @@
 Everything is imported where it is used, so that a peer's environment needs NumPy, torch and that peer alone. The batches come from a file
 of arrays that all systems read; ids are 0 for padding, 1 unknown, 2 begin, 3 end, and words from 4 on.
 """
-import argparse,json,math,os,resource,sys,time
+import argparse,math,sys,time
 from contextlib import ExitStack
 from functools import partial
 import numpy as np
+from turns import NotInstalled,channel,peak_mib,serve
 
 PAD,UNK,BOS,EOS = 0,1,2,3
 SIZES = dict(small=dict(d=256, ff=1024, heads=4, layers=3, vocab=8000), base=dict(d=512, ff=2048, heads=8, layers=6, vocab=16000))
 DROP,SMOOTH,CLIP,ADAM = .1,.1,1.,dict(lr=1e-4, betas=(.9, .98), eps=1e-9)
 
 _forever = ExitStack()      # what is switched off stays so until the process ends
-
-class NotInstalled(Exception): pass
 
 def load_batches(path):
     "The batches of `path` as pairs of tensors: sources that end in EOS, targets between BOS and EOS"
@@ -238,23 +237,13 @@ def gemm_system(c, batches, a):
 
 SYSTEMS = {'kotrans': kotrans_system, 'nn.Transformer': tutorial_system, 'annotated': annotated_system, 'Marian': marian_system, 'Marian, fused': partial(marian_system, fused=True), 'JoeyNMT': joey_system, 'gemm': gemm_system}
 
-def peak_mib():
-    "The most memory this process had so far"
-    try: return round(next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))/1024)
-    except (OSError, StopIteration): return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform=='darwin' else 1024))
-
-def cpu_seconds():
-    r = resource.getrusage(resource.RUSAGE_SELF)
-    return r.ru_utime+r.ru_stime
-
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('system', choices=SYSTEMS); p.add_argument('batches'); p.add_argument('--size', choices=SIZES, default='small')
     p.add_argument('--threads', type=int, default=1); p.add_argument('--warm', type=int, default=0, help='batches to train on before the first round; 0 takes each of them once')
     p.add_argument('--seed', type=int, default=0); p.add_argument('--tied', action='store_true'); p.add_argument('--without', default='')
     a = p.parse_args()
-    answers = os.fdopen(os.dup(1), 'w'); os.dup2(2, 1)            # what a library prints does not reach the other end
-    say = lambda **x: print(json.dumps(x), file=answers, flush=True)
+    say = channel()
     import torch
     torch.set_num_threads(a.threads); torch.manual_seed(a.seed)
     batches = load_batches(a.batches)
@@ -265,10 +254,6 @@ def main():
     order = sorted(range(len(data)), key=lambda i: -(batches[i][1].numel() if data[i] is not None else 0))     # the largest first, so that a short warm-up meets it
     losses = [step(data[i]) for i in order[:a.warm or None]]
     say(**about, parameters=sum(x.numel() for x in model.parameters()) if model else 0, torch=torch.__version__, python=sys.version.split()[0], imported_mib=imported, first=losses[0])
-    for line in sys.stdin:
-        if line.strip()!='go': break
-        cpu,start = cpu_seconds(),time.perf_counter()
-        results = [step(x) for x in data]
-        say(seconds=time.perf_counter()-start, cpu=cpu_seconds()-cpu, result=results[-1], peak_mib=peak_mib())
+    serve(say, go=lambda: [step(x) for x in data][-1])
 
 if __name__=='__main__': main()

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from kotrans import attention,label_smoothing,layers,linear,training
 
 TRICKS = {}         # name -> (what it does in a few words, context manager that undoes it)
+VARIANTS = {}       # the same for what others do and kotrans does not: name -> (words, context manager that does it)
 
-def trick(name, says):
+def trick(name, says, table=TRICKS):
     "Note a function that gives the replacements `(owner, attribute, plain form)` which undo a trick"
     def note(f):
         @contextmanager
@@ -21,7 +22,7 @@ def trick(name, says):
             with ExitStack() as stack:
                 for owner,attribute,plain in f(): stack.enter_context(patch.object(owner, attribute, plain))
                 yield
-        TRICKS[name] = says,off
+        table[name] = says,off
         return f
     return note
 
@@ -62,13 +63,30 @@ def _():
 @trick('onednn', 'products by the faster library')
 def _(): return [(linear, 'use_onednn', lambda: False)]
 
+@trick('qkv', 'one product for query, key and value', VARIANTS)
+def _():
+    forward = attention.MultiHeadAttention.forward
+    def joined(self, query, key=None, value=None, mask=None, need_weights=False):
+        if need_weights or (key is not None and key is not query): return forward(self, query, key, value, mask, need_weights)
+        maps = self.q_proj,self.k_proj,self.v_proj
+        y = linear.linear(query, torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps]))
+        q,k,v = (self.split_heads(x) for x in y.chunk(3, -1))
+        return self.out_proj(self.merge_heads(attention.F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.)))
+    return [(attention.MultiHeadAttention, 'forward', joined)]
+
+@trick('compile', 'layers compiled by torch.compile', VARIANTS)
+def _():
+    init = training.Trainer.__init__
+    def compiled(self, model, config, *args, **kw): init(self, model, config.replace(compile=True), *args, **kw)
+    return [(training.Trainer, '__init__', compiled)]
+
 @contextmanager
 def without(
-    names, # Names of tricks
-): # They are undone within
+    names, # Names of tricks, or of variants
+): # The tricks are undone within, the variants done
     "Do without some tricks"
     with ExitStack() as stack:
-        for n in names: stack.enter_context(TRICKS[n][1]())
+        for n in names: stack.enter_context((TRICKS | VARIANTS)[n][1]())
         yield
 
 def check(tolerance=1e-4):
@@ -92,8 +110,8 @@ def check(tolerance=1e-4):
                 out += [s['loss']/s['tokens'], s['nll']/s['tokens'], trainer.last_norm]
         return np.array(out)
     whole = numbers([])
-    found = {name: float(abs(numbers(off)-whole).max()) for name,off in [*((n, [n]) for n in TRICKS), ('all', [*TRICKS])]}
-    for name,x in found.items(): print(f'without {name:8} differs by at most {x:.1e}   {TRICKS[name][0] if name in TRICKS else ""}')
+    found = {name: float(abs(numbers(off)-whole).max()) for name,off in [*((n, [n]) for n in [*TRICKS, 'qkv']), ('all', [*TRICKS])]}
+    for name,x in found.items(): print(f"{'with' if name in VARIANTS else 'without'} {name:8} differs by at most {x:.1e}   {(TRICKS | VARIANTS).get(name, [''])[0]}")
     return max(found.values())<tolerance
 
 if __name__=='__main__': raise SystemExit(not check())

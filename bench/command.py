@@ -1,0 +1,38 @@
+"""How long `kotrans-translate` takes for a file, from the moment it is called: starting, loading, cutting into tokens, searching, writing.
+
+    python bench/command.py checkpoints/best_model.pt data/train.ko --lines 10000 --json results/command.json
+
+The ways to search take turns, --rounds times; medians are reported, with the peak of memory. Beside them what starting alone costs: the same for a file of one line.
+"""
+import argparse,json,os,platform,statistics,subprocess,sys,tempfile,time
+from itertools import islice
+from pathlib import Path
+from turns import processor
+
+WAYS = {'greedy': ['--method', 'greedy'], 'greedy, int8': ['--method', 'greedy', '--int8'], 'beam 4': [], 'beam 4, int8': ['--int8']}
+CHILD = "import json,resource,sys; from kotrans.cli import translator; translator.translate(); print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('checkpoint'); p.add_argument('file', type=Path); p.add_argument('--lines', type=int, default=10_000); p.add_argument('--rounds', type=int, default=3); p.add_argument('--json')
+    a = p.parse_args()
+    with tempfile.TemporaryDirectory() as folder, open(a.file, encoding='utf-8') as f:
+        many,one,out = (Path(folder)/n for n in ('many.ko', 'one.ko', 'out.en'))
+        lines = [*islice(f, a.lines)]
+        many.write_text(''.join(lines), 'utf-8'); one.write_text(lines[0], 'utf-8')
+        def run(source, options):
+            start = time.perf_counter()
+            done = subprocess.run([sys.executable, '-c', CHILD, '--file', source, '--output', out, '--checkpoint', a.checkpoint, '--device', 'cpu', *options], capture_output=True, text=True)
+            seconds = time.perf_counter()-start
+            if done.returncode: sys.exit(f'command: error: {done.stderr.strip().splitlines()[-1]}')
+            assert out.read_bytes().count(b'\n')==(len(lines) if source==many else 1)
+            return seconds, int(done.stdout.split()[-1])/(2**20 if sys.platform=='darwin' else 1024)
+        rounds = [{name: run(many, o) for name,o in WAYS.items()} | dict(start=run(one, [])) for _ in range(a.rounds)]
+    rows = {name: dict(lines_per_second=round(len(lines)/statistics.median(r[name][0] for r in rounds)), peak_mib=round(max(r[name][1] for r in rounds)), seconds=[round(r[name][0], 2) for r in rounds]) for name in WAYS}
+    record = dict(machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor(), python=platform.python_version(), lines=len(lines), characters=sum(map(len, lines)), rounds=a.rounds,
+                  start_seconds=round(statistics.median(r['start'][0] for r in rounds), 2), ways=rows)
+    for name,x in rows.items(): print(f"{name:14} {x['lines_per_second']:>6,} lines/s  {x['peak_mib']:>5,} MiB")
+    print(f"one line: {record['start_seconds']} s")
+    if a.json: Path(a.json).write_text(json.dumps(record, indent=1)+'\n')
+
+if __name__=='__main__': main()

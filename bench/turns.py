@@ -1,0 +1,74 @@
+"""Systems that work in turns, each in a process of its own: both ends of the line between bench/train.py or bench/decode.py and the systems.
+
+A process builds what it is to measure, says so in a line of JSON, and then answers each line it is sent with how long that took. One works at
+a time, and they take turns within each round, so that whatever else the machine does meets all of them.
+"""
+import json,os,platform,resource,subprocess,sys,tempfile,time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+class NotInstalled(Exception): pass
+
+def busy():
+    "Seconds that the processors worked for anybody since the machine started, if it says so"
+    try: v = [int(x) for x in open('/proc/stat').readline().split()[1:9]]
+    except OSError: return float('nan')
+    return (sum(v)-v[3]-v[4])/os.sysconf('SC_CLK_TCK')
+
+def processor():
+    "The model of the processor, if the system tells"
+    try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
+    except (OSError, StopIteration): return platform.machine()
+
+class Worker:
+    "A system in its own process"
+    def __init__(self, name, script, *arguments, python=sys.executable, threads=1):
+        self.name,self.log = name,tempfile.TemporaryFile('w+')
+        self.process = subprocess.Popen([python, HERE/script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | dict(OMP_NUM_THREADS=str(threads)))
+        self.about = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if line: return json.loads(line)
+        self.log.seek(0)
+        sys.exit(f"{self.name}: ended without an answer: {(self.log.read().strip().splitlines() or ['(no message)'])[-1]}")
+
+    def ask(self, what='go'):
+        "What the system answers, with how many cores others kept busy meanwhile"
+        before,start = busy(),time.perf_counter()
+        print(what, file=self.process.stdin, flush=True)
+        r = self.answer()
+        return r | dict(others=max(0., (busy()-before-r['cpu'])/(time.perf_counter()-start)))
+
+    def end(self):
+        self.process.stdin.close(); self.process.wait()
+
+def measure(workers, rounds, what='go'):
+    "Rounds in which all take turns: a list of `{name: answer}`"
+    return [{name: w.ask(what) for name,w in workers.items()} for _ in range(rounds)]
+
+# The other end
+
+def peak_mib():
+    "The most memory this process had so far"
+    try: return round(next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))/1024)
+    except (OSError, StopIteration): return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform=='darwin' else 1024))
+
+def cpu_seconds():
+    "Processor time of this process"
+    r = resource.getrusage(resource.RUSAGE_SELF)
+    return r.ru_utime+r.ru_stime
+
+def channel():
+    "A function that sends a dict to the other end; what a library prints does not reach it from now on"
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    return lambda **x: print(json.dumps(x), file=answers, flush=True)
+
+def serve(say, cpu=cpu_seconds, peak=peak_mib, **tasks):
+    "Do what comes in by its name until nothing comes"
+    for line in sys.stdin:
+        before,start = cpu(),time.perf_counter()
+        result = tasks[line.strip()]()
+        say(seconds=time.perf_counter()-start, cpu=cpu()-before, result=result, peak_mib=peak())
