@@ -6,8 +6,8 @@
 __all__ = ['SearchOptions', 'top_entries', 'search', 'score_translations', 'alternatives', 'PackedCache', 'PackedTransformer',
            'pack']
 
-# %% ../nbs/13a_fast_decoding.ipynb #a52b95bf
-import math
+# %% ../nbs/13a_fast_decoding.ipynb #ea4b22a3
+import math,random
 from dataclasses import dataclass
 from functools import lru_cache
 import torch
@@ -213,22 +213,27 @@ def _beam(model, src, o, prefix):
         logits,cache = model.step(token.flatten(), memory, mask, cache.select(rows))         # [batch*beam, vocab]
     return pool.read(nodes)
 
-# %% ../nbs/13a_fast_decoding.ipynb #1cc6ee48
-def _draw(logits, o, generator):
-    "One token for each row, from the distribution that `o` describes"
+# %% ../nbs/13a_fast_decoding.ipynb #3492954c
+def _luck(src, o, steps):
+    "Numbers from 0 to 1 for each sample of each sentence `[batch*n_best, steps]` float64"
+    rows = [random.Random(f'{o.seed} {i} {[t for t in s if t!=PAD]}') for s in src.tolist() for i in range(o.n_best)]
+    return torch.tensor([[r.random() for _ in range(steps)] for r in rows], dtype=torch.float64, device=src.device)
+
+def _draw(logits, o, luck):
+    "One token for each row, from the distribution that `o` describes, by a number of `luck` for each row"
     logits = logits.double()/o.temperature
     if o.top_k: logits.masked_fill_(logits<logits.topk(min(o.top_k, logits.size(1))).values[:, -1:], -math.inf)
     if o.top_p<1:
         p,i = logits.softmax(1).sort(1, descending=True)
         tail = p.cumsum(1)-p >= o.top_p                         # what comes before is enough already
         logits.masked_fill_(torch.zeros_like(tail).scatter(1, i, tail), -math.inf)
-    noise = torch.empty(logits.shape, dtype=torch.float64).exponential_(generator=generator).to(logits.device)
-    return (logits.softmax(1)/noise).argmax(1)
+    ends = logits.softmax(1).cumsum(1)
+    return torch.searchsorted(ends, luck[:, None]*ends[:, -1:], right=True)[:, 0].clamp(max=logits.size(1)-1)
 
-# %% ../nbs/13a_fast_decoding.ipynb #27e55372
+# %% ../nbs/13a_fast_decoding.ipynb #2e0c3d9a
 def _walk(model, src, o, prefix, scores=True):
     "Greedy search or sampling; see `search`"
-    many,device,generator = o.n_best,src.device,torch.Generator().manual_seed(o.seed)
+    many,device = o.n_best,src.device
     mask = padding_mask(src)
     memory = model.encode(src, mask)
     rules = _Rules(src, o, prefix)
@@ -239,12 +244,13 @@ def _walk(model, src, o, prefix, scores=True):
         rules.select(rows)
     b = len(src)*many
     out = torch.full((b, int(rules.longest.max())+1), PAD, device=device)
+    luck = _luck(src, o, out.size(1)) if o.method=='sample' else None
     total,finished = torch.zeros(b, dtype=torch.float64, device=device),torch.zeros(b, dtype=torch.bool, device=device)
     place,done,nothing = torch.arange(b, device=device),torch.zeros(b, dtype=torch.bool, device=device),torch.zeros(b, 1, dtype=torch.float64, device=device)
     for t in range(1, out.size(1)+1):
         log_sum = _log_sum(logits) if scores else math.nan
         rules.block(logits[:, None], t, out[place, None, :t-1])
-        token = _draw(logits, o, generator) if o.method=='sample' else top_entries(logits[:, None], nothing[:len(logits)], 1)[2][:, 0]
+        token = _draw(logits, o, luck[place, t-1]) if o.method=='sample' else top_entries(logits[:, None], nothing[:len(logits)], 1)[2][:, 0]
         p = (logits.gather(1, token[:, None]).double()-log_sum)[:, 0]
         dead = (t>rules.longest) & (token!=EOS) | (p==-math.inf)       # too long, or every token forbidden
         go = ~done & ~dead
