@@ -154,7 +154,7 @@ def wordless(
     "Is there nothing to translate in `text`?"
     return not any(c.isalpha() for c in _EXACT.sub('', text))
 
-# %% ../nbs/14_translator.ipynb #e42588d3
+# %% ../nbs/14_translator.ipynb #31122567
 @patch
 def _batches(self:Translator, ids, parts=1):
     "Numbers of `ids`, longest first, a list for each batch; at least `parts` of them"
@@ -177,7 +177,7 @@ def _search(self:Translator, ids, scores, model=None):
 def _search_all(self:Translator, ids, scores):
     "Token lists -> the `Hypothesis`es of each, in the same order"
     workers = self.workers or (torch.get_num_threads() if self.device.type=='cpu' else 1)
-    batches,out = self._batches(ids, min(workers, len(ids)//16)),[None]*len(ids)
+    batches,out = self._batches(ids, min(workers, len(ids)//32)),[None]*len(ids)
     workers = min(workers, len(batches))
     def run(rows, model=None): return self._search([ids[i] for i in rows], scores, model)
     results = map(run, batches) if workers<2 else self._side_by_side(run, batches, workers)
@@ -397,7 +397,7 @@ def _append(path):
         yield f,lines
         os.fsync(f.fileno())
 
-# %% ../nbs/14_translator.ipynb #a72f31e7
+# %% ../nbs/14_translator.ipynb #39978287
 def translate(
     text:str='', # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
     /, *,
@@ -412,6 +412,12 @@ def translate(
     method:str='beam', # Search: beam, greedy or sample
     beam_size:int=4, # Hypotheses the beam keeps alive
     length_penalty:float=0.6, # Larger favours longer translations; 0 is none
+    penalty:str='gnmt', # What a length n counts as: gnmt (5+n)/6, length n; to the power of the length penalty
+    coverage_penalty:float=0.0, # Marks down translations that leave parts of the source unread; 0 is none, 0.2 is usual
+    max_len_a:float=1.0, # Longest translation in tokens: so many times the source, and --max-len-b more
+    max_len_b:int=50, # See --max-len-a
+    min_len_a:float=0.0, # Shortest translation in tokens: so many times the source, and --min-len-b more
+    min_len_b:int=0, # See --min-len-a
     no_repeat_ngram:int=0, # No so many tokens in a row come twice; 0 allows it
     temperature:float=1.0, # Sampling: below 1 prefers the likely
     top_k:int=0, # Sampling: from so many likeliest tokens; 0 takes all
@@ -432,8 +438,8 @@ def translate(
     if any('\ud800'<=c<='\udfff' for c in text): raise InputError('the sentence: not UTF-8; set the terminal to UTF-8')
     if '\n' in text: raise InputError('the sentence holds a line break; give several lines in a file or through a pipe')
     if file and output and Path(file).exists() and Path(output).exists() and os.path.samefile(file, output): raise InputError(f'{output}: is the input too; give another --output')
-    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
-        no_repeat_ngram=no_repeat_ngram, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
+    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, penalty=penalty,
+        coverage_penalty=coverage_penalty, max_len_a=max_len_a, max_len_b=max_len_b, min_len_a=min_len_a, min_len_b=min_len_b, no_repeat_ngram=no_repeat_ngram, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
         batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, workers=workers, paragraphs=paragraphs, copy=copy)
     form = dict(echo=echo, scores=scores)
     if not (text or file) and sys.stdin.isatty() and not output: return t.converse()
