@@ -397,7 +397,45 @@ def _append(path):
         yield f,lines
         os.fsync(f.fileno())
 
-# %% ../nbs/14_translator.ipynb #39978287
+# %% ../nbs/14_translator.ipynb #8f477201
+def _with_bar(results, file):
+    "`results` as they come, with a bar on standard error that follows the position in `file`"
+    with tqdm(total=os.fstat(file.fileno()).st_size, unit='B', unit_scale=True, disable=None, leave=False) as bar:
+        for lines in results:
+            yield lines
+            bar.update(file.tell()-bar.n)
+
+# %% ../nbs/14_translator.ipynb #298859c6
+def _need_other(file, output):
+    "Raise an `InputError` if the output would overwrite the input"
+    if Path(file).exists() and Path(output).exists() and os.path.samefile(file, output): raise InputError(f'{output}: is the input too; give another --output')
+
+def _open_text(file):
+    "Open `file` to read bytes from"
+    try: return open(file, 'rb')
+    except OSError as e: raise InputError(f'{file}: cannot be read ({e.strerror})') from None
+
+@patch
+def translate_file(self:Translator,
+    file, # Text to translate, one sentence a line
+    output, # Where to write the translations
+    resume:bool=False, # Append to `output`, going on after the last whole line that is there; otherwise it appears when it is whole
+    errors:str='strict', # `strict` or `replace`, for bytes that are not UTF-8
+    progress:bool=False, # Show a bar on standard error, if that is a terminal
+    **form, # What `lines_out` takes
+)->int: # Lines in `output`
+    "Translate a file into another"
+    _need_other(file, output)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(_open_text(file))
+        out,n = stack.enter_context(_append(output)) if resume else (stack.enter_context(atomic_write(output)), 0)
+        results = self.stream(source, file, errors, n, **form)
+        for lines in _with_bar(results, source) if progress else results:
+            out.write(''.join(l+'\n' for l in lines).encode()); out.flush()
+            n += len(lines)
+    return n
+
+# %% ../nbs/14_translator.ipynb #dd06b6d0
 def translate(
     text:str='', # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
     /, *,
@@ -437,30 +475,17 @@ def translate(
     if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output')
     if any('\ud800'<=c<='\udfff' for c in text): raise InputError('the sentence: not UTF-8; set the terminal to UTF-8')
     if '\n' in text: raise InputError('the sentence holds a line break; give several lines in a file or through a pipe')
-    if file and output and Path(file).exists() and Path(output).exists() and os.path.samefile(file, output): raise InputError(f'{output}: is the input too; give another --output')
+    if file and output: _need_other(file, output)
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, penalty=penalty,
         coverage_penalty=coverage_penalty, max_len_a=max_len_a, max_len_b=max_len_b, min_len_a=min_len_a, min_len_b=min_len_b, no_repeat_ngram=no_repeat_ngram, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
         batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, workers=workers, paragraphs=paragraphs, copy=copy)
     form = dict(echo=echo, scores=scores)
     if not (text or file) and sys.stdin.isatty() and not output: return t.converse()
+    if file and output: t.translate_file(file, output, resume_output, errors, True, **form); return
     with contextlib.ExitStack() as stack:
-        source = sys.stdin.buffer
-        if file:
-            try: source = stack.enter_context(open(file, 'rb'))
-            except OSError as e: raise InputError(f'{file}: cannot be read ({e.strerror})') from None
-        out,skip = None,0
-        if resume_output: out,skip = stack.enter_context(_append(output))
-        elif output: out = stack.enter_context(atomic_write(output))
-        results = [t.lines_out([text], **form)] if text else t.stream(source, file or 'standard input', errors, skip, **form)
-        for lines in _with_bar(results, source) if file and output else results:
+        source = stack.enter_context(_open_text(file)) if file else sys.stdin.buffer
+        out = stack.enter_context(atomic_write(output)) if output else None
+        for lines in [t.lines_out([text], **form)] if text else t.stream(source, file or 'standard input', errors, **form):
             block = ''.join(l+'\n' for l in lines)
             if out: out.write(block.encode()); out.flush()
             else: print(block, end='', flush=True)
-
-# %% ../nbs/14_translator.ipynb #8f477201
-def _with_bar(results, file):
-    "`results` as they come, with a bar on standard error that follows the position in `file`"
-    with tqdm(total=os.fstat(file.fileno()).st_size, unit='B', unit_scale=True, disable=None, leave=False) as bar:
-        for lines in results:
-            yield lines
-            bar.update(file.tell()-bar.n)
