@@ -6,8 +6,8 @@
 __all__ = ['SearchOptions', 'top_entries', 'search', 'score_translations', 'alternatives', 'PackedCache', 'PackedTransformer',
            'pack']
 
-# %% ../nbs/13a_fast_decoding.ipynb #a52b95bf
-import math
+# %% ../nbs/13a_fast_decoding.ipynb #05466cce
+import math,random
 from dataclasses import dataclass
 from functools import lru_cache
 import torch
@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from .cli import InputError
 from .config import BOS,EOS,PAD
-from .decoding import Hypothesis
+from .decoding import Hypothesis,coverage
 from .linear import onednn,use_onednn
 from .masking import padding_mask
 from .training import keep_pages
 from .transformer import Transformer
 
-# %% ../nbs/13a_fast_decoding.ipynb #b9612cdd
+# %% ../nbs/13a_fast_decoding.ipynb #d973d13d
 @dataclass
 class SearchOptions:
     "How to look for a translation"
@@ -30,6 +30,7 @@ class SearchOptions:
     n_best:int=1 # Hypotheses, or samples, returned for each sentence
     length_penalty:float=.6 # α, at least 0; 0 is no correction
     penalty:str='gnmt' # `gnmt` divides by `((5+n)/6)**α`, `length` by `n**α`
+    coverage_penalty:float=0. # β of `coverage`, which marks down what leaves parts of the source unread; 0 is none
     max_len_a:float=1. # Longest translation: `max_len_a*source + max_len_b` tokens
     max_len_b:int=50 # See `max_len_a`
     min_len_a:float=0. # Shortest translation: `min_len_a*source + min_len_b` tokens
@@ -48,6 +49,8 @@ class SearchOptions:
         need(self.penalty in ('gnmt', 'length'), f"penalty {self.penalty}: 'gnmt' or 'length'")
         need(self.beam_size>=1, f'beam size {self.beam_size}: must be at least 1')
         need(self.length_penalty>=0, f'length penalty {self.length_penalty}: must not be negative')
+        need(0<=self.coverage_penalty<math.inf, f'coverage penalty {self.coverage_penalty}: must be a number, and not negative')
+        need(self.coverage_penalty==0 or self.method=='beam', f'coverage penalty: chooses among the translations of a beam, and method {self.method} has none')
         most = {'beam': self.beam_size, 'greedy': 1, 'sample': math.inf}[self.method]
         need(1<=self.n_best<=most, f'{self.n_best} best translations: must be between 1 and the beam size, {self.beam_size}' if self.method!='greedy' else
              f'{self.n_best} best translations: greedy search finds one; use the beam')
@@ -138,7 +141,7 @@ class _Nodes:
         if not out: return [[] for _ in nodes]
         return [[t for t in row if t!=PAD] for row in torch.stack(out[::-1], 1).tolist()]
 
-# %% ../nbs/13a_fast_decoding.ipynb #dd9f2afe
+# %% ../nbs/13a_fast_decoding.ipynb #1d70f920
 class _Pool:
     "The best finished hypotheses of each sentence: scores, log-probabilities, nodes `[batch, n_best]`"
     def __init__(self, b, n, device):
@@ -152,7 +155,9 @@ class _Pool:
         score,*_ = both = [torch.cat(x, 1) for x in zip(old, new)]
         n = self.score.size(1)
         if finished: order = score.topk(n).indices
-        else: order = torch.where(score==-math.inf, 2, (~both[3]).long()).sort(dim=1, stable=True).indices[:, :n]
+        else:
+            order = score.sort(dim=1, descending=True, stable=True).indices
+            order = order.gather(1, torch.where(score==-math.inf, 2, (~both[3]).long()).gather(1, order).sort(dim=1, stable=True).indices)[:, :n]
         self.score[rows],self.log_prob[rows],self.node[rows],self.finished[rows] = (x.gather(1, order) for x in both)
 
     def read(self, nodes):
@@ -175,7 +180,21 @@ def _extend(logits, log_sum, alive, k):
     if (fill := k-best.size(1)): best,row,token = F.pad(best, (0, fill), value=-math.inf),F.pad(row, (0, fill)),F.pad(token, (0, fill))
     return best, row, token
 
-# %% ../nbs/13a_fast_decoding.ipynb #da3a601f
+# %% ../nbs/13a_fast_decoding.ipynb #8bc4ffaf
+class _Looks:
+    "How much each beginning has looked at each source token `[batch, rows, src_len]`: before this step, and with it"
+    def __init__(self, src, beta): self.src,self.beta,self.now = src[:, None],beta,torch.zeros_like(src[:, None], dtype=torch.float64)
+    def add(self, cache):
+        "Look at what the last step looked at"
+        new = getattr(cache, 'attention', None)
+        if new is None: raise InputError('coverage penalty: this model does not say where it looks; leave it at 0')
+        self.before,self.now = self.now,self.now + new.reshape(len(self.src), -1, new.size(-1))
+    def off(self): return coverage(self.now, self.src, self.beta)                   # [batch, rows]
+    def off_before(self): return coverage(self.before, self.src, self.beta)
+    def follow(self, row): self.now = self.now.gather(1, row[..., None].expand(-1, -1, self.now.size(2)))
+    def select(self, keep): self.src,self.now = self.src[keep],self.now[keep]
+
+# %% ../nbs/13a_fast_decoding.ipynb #783e061b
 def _beam(model, src, o, prefix):
     "Beam search; see `search`"
     b,k,device = len(src),o.beam_size,src.device
@@ -185,8 +204,9 @@ def _beam(model, src, o, prefix):
     logits,cache = model.step(torch.full_like(src[:, 0], BOS), memory, mask)
     place,done = torch.arange(b, device=device),torch.zeros(b, dtype=torch.bool, device=device)    # each sentence's number, and whether it is over
     alive,node = torch.zeros(b, 1, dtype=torch.float64, device=device),torch.full((b, 1), -1, device=device)
-    history = node[..., :0, None].view(b, 1, 0)
+    history,looks = node[..., :0, None].view(b, 1, 0),_Looks(src, o.coverage_penalty) if o.coverage_penalty else None
     for t in range(1, int(rules.longest.max())+2):
+        if looks: looks.add(cache)
         r,log_sum = alive.size(1),_log_sum(logits)
         logits = logits.view(b, r, -1)
         rules.block(logits, t, history)
@@ -195,40 +215,47 @@ def _beam(model, src, o, prefix):
         best,row,token = _extend(logits, log_sum, alive, k)
         top = torch.zeros(b, k+r, dtype=torch.bool, device=device).scatter_(1, torch.cat([best, end], 1).topk(k).indices, True)
         ended = top[:, k:] & (end>-math.inf) & ~done[:, None]
-        if ended.any(): pool.add(place, torch.where(ended, end/o.factor(t), -math.inf), end, node)
+        if ended.any(): pool.add(place, torch.where(ended, end/o.factor(t) + (looks.off() if looks else 0), -math.inf), end, node)
         over = (t>rules.longest) & ~done
-        if over.any(): pool.add(place[over], alive[over]/o.factor(t-1), alive[over], node[over], finished=False)
+        if over.any(): pool.add(place[over], alive[over]/o.factor(t-1) + (looks.off_before()[over] if looks else 0), alive[over], node[over], finished=False)
         worst,hope = pool.score[place, -1],best[:, 0]/o.factor(rules.longest+1).to(device)
         done |= over | ((worst>-math.inf) & (worst>=hope)) | (best[:, 0]==-math.inf)
         if (going := int((~done).sum()))==0: break
         alive,node,rows = best,nodes.add(token, node.gather(1, row)),torch.arange(b, device=device)[:, None]*r + row
         if o.no_repeat_ngram: history = torch.cat([history.gather(1, row[..., None].expand(-1, -1, t-1)), token[..., None]], 2)
+        if looks: looks.follow(row)
         leave = going<=b*o.shrink
         if leave:
             keep,b = (~done).nonzero()[:, 0],going
             place,done,alive,node,rows,token,history = (x[keep] for x in (place, done, alive, node, rows, token, history))
             rules.select(keep)
+            if looks: looks.select(keep)
         rows = rows.flatten()
         if leave or r!=k: memory,mask = memory[rows],mask[rows]
         logits,cache = model.step(token.flatten(), memory, mask, cache.select(rows))         # [batch*beam, vocab]
     return pool.read(nodes)
 
-# %% ../nbs/13a_fast_decoding.ipynb #1cc6ee48
-def _draw(logits, o, generator):
-    "One token for each row, from the distribution that `o` describes"
+# %% ../nbs/13a_fast_decoding.ipynb #3492954c
+def _luck(src, o, steps):
+    "Numbers from 0 to 1 for each sample of each sentence `[batch*n_best, steps]` float64"
+    rows = [random.Random(f'{o.seed} {i} {[t for t in s if t!=PAD]}') for s in src.tolist() for i in range(o.n_best)]
+    return torch.tensor([[r.random() for _ in range(steps)] for r in rows], dtype=torch.float64, device=src.device)
+
+def _draw(logits, o, luck):
+    "One token for each row, from the distribution that `o` describes, by a number of `luck` for each row"
     logits = logits.double()/o.temperature
     if o.top_k: logits.masked_fill_(logits<logits.topk(min(o.top_k, logits.size(1))).values[:, -1:], -math.inf)
     if o.top_p<1:
         p,i = logits.softmax(1).sort(1, descending=True)
         tail = p.cumsum(1)-p >= o.top_p                         # what comes before is enough already
         logits.masked_fill_(torch.zeros_like(tail).scatter(1, i, tail), -math.inf)
-    noise = torch.empty(logits.shape, dtype=torch.float64).exponential_(generator=generator).to(logits.device)
-    return (logits.softmax(1)/noise).argmax(1)
+    ends = logits.softmax(1).cumsum(1)
+    return torch.searchsorted(ends, luck[:, None]*ends[:, -1:], right=True)[:, 0].clamp(max=logits.size(1)-1)
 
-# %% ../nbs/13a_fast_decoding.ipynb #27e55372
+# %% ../nbs/13a_fast_decoding.ipynb #2e0c3d9a
 def _walk(model, src, o, prefix, scores=True):
     "Greedy search or sampling; see `search`"
-    many,device,generator = o.n_best,src.device,torch.Generator().manual_seed(o.seed)
+    many,device = o.n_best,src.device
     mask = padding_mask(src)
     memory = model.encode(src, mask)
     rules = _Rules(src, o, prefix)
@@ -239,12 +266,13 @@ def _walk(model, src, o, prefix, scores=True):
         rules.select(rows)
     b = len(src)*many
     out = torch.full((b, int(rules.longest.max())+1), PAD, device=device)
+    luck = _luck(src, o, out.size(1)) if o.method=='sample' else None
     total,finished = torch.zeros(b, dtype=torch.float64, device=device),torch.zeros(b, dtype=torch.bool, device=device)
     place,done,nothing = torch.arange(b, device=device),torch.zeros(b, dtype=torch.bool, device=device),torch.zeros(b, 1, dtype=torch.float64, device=device)
     for t in range(1, out.size(1)+1):
         log_sum = _log_sum(logits) if scores else math.nan
         rules.block(logits[:, None], t, out[place, None, :t-1])
-        token = _draw(logits, o, generator) if o.method=='sample' else top_entries(logits[:, None], nothing[:len(logits)], 1)[2][:, 0]
+        token = _draw(logits, o, luck[place, t-1]) if o.method=='sample' else top_entries(logits[:, None], nothing[:len(logits)], 1)[2][:, 0]
         p = (logits.gather(1, token[:, None]).double()-log_sum)[:, 0]
         dead = (t>rules.longest) & (token!=EOS) | (p==-math.inf)       # too long, or every token forbidden
         go = ~done & ~dead
@@ -277,13 +305,13 @@ def search(
     if len(src)==0: return []
     return _beam(model, src, o, prefix) if o.method=='beam' else _walk(model, src, o, prefix, scores or o.method=='sample')
 
-# %% ../nbs/13a_fast_decoding.ipynb #603f1e9d
+# %% ../nbs/13a_fast_decoding.ipynb #2b455eab
 @torch.inference_mode()
 def score_translations(
     model, # With `encode` and `step`
     src, # Token numbers `[batch, src_len]`, padded
     targets:list, # For each sentence the tokens of its translation, without marks
-    options:SearchOptions=None, # For its length penalty
+    options:SearchOptions=None, # For its penalties
 )->list: # `Hypothesis`es
     "Score given translations, as the search would"
     o,n = options or SearchOptions(),max(map(len, targets), default=0)+1
@@ -291,11 +319,15 @@ def score_translations(
     mask = padding_mask(src)
     memory,cache,token = model.encode(src, mask),None,torch.full_like(src[:, 0], BOS)
     total = torch.zeros(len(src), dtype=torch.float64, device=src.device)
+    looks = _Looks(src, o.coverage_penalty) if o.coverage_penalty else None
     for want in tgt.T:
         logits,cache = model.step(token, memory, mask, cache)
+        if looks:
+            looks.add(cache)
+            looks.now = torch.where((want!=PAD)[:, None, None], looks.now, looks.before)     # not what comes behind the end
         total += torch.where(want!=PAD, (logits.gather(1, want[:, None]).double()-_log_sum(logits))[:, 0], 0.)
         token = want
-    scores = total/(o.factor((tgt!=PAD).sum(1)).to(src.device) if o.method=='beam' else 1)
+    scores = total/(o.factor((tgt!=PAD).sum(1)).to(src.device) if o.method=='beam' else 1) + (looks.off()[:, 0] if looks else 0)
     return [Hypothesis(list(y), s, p) for y,s,p in zip(targets, scores.tolist(), total.tolist())]
 
 # %% ../nbs/13a_fast_decoding.ipynb #121d1ac8
@@ -382,7 +414,7 @@ def _linear8(weight, bias, relu=False, positive=False):
         return y.relu_() if relu else y
     return f
 
-# %% ../nbs/13a_fast_decoding.ipynb #868d4e1d
+# %% ../nbs/13a_fast_decoding.ipynb #0dcf8ef5
 def _norm(m):
     "A function that normalises as `m` does"
     if not isinstance(m, torch.nn.LayerNorm): return lambda x: x
@@ -408,17 +440,23 @@ def _softmax(x):
     return x.div_(x.sum(-1, keepdim=True))
 
 def _attend(q, k, v, mask):
-    "Queries `[batch*heads, n, head_dim]`, already scaled; `mask` is added to the scores"
-    scores = torch.bmm(q, k.transpose(1, 2)) if mask is None else torch.baddbmm(mask, q, k.transpose(1, 2))
-    return torch.bmm(_softmax(scores), v)
+    "Mixed values, and weights; queries `[batch*heads, n, head_dim]`, already scaled; `mask` is added to the scores"
+    weights = _softmax(torch.bmm(q, k.transpose(1, 2)) if mask is None else torch.baddbmm(mask, q, k.transpose(1, 2)))
+    return torch.bmm(weights, v), weights
 
-# %% ../nbs/13a_fast_decoding.ipynb #eee00df2
+# %% ../nbs/13a_fast_decoding.ipynb #14f95e30
 class PackedCache:
     "What a `PackedTransformer` remembers between two steps; it may be stepped from once"
     def __init__(self, source, src_mask, buffer, mask, used, position):
         self.source,self.src_mask = source,src_mask      # keys and values `[layers, 2, batch, heads, src_len, head_dim]`; `[batch, src_len]`, 0 or −∞, or `None`
         self.buffer,self.used = buffer,used              # `[layers, 2, batch, heads, room, head_dim]`, and how many slots of it are filled
         self.mask,self.position = mask,position          # 0 where a row sees a slot, −∞ elsewhere `[batch, rows, used]`; tokens read so far
+        self.weights = None                              # of the last layer's look at the source `[batch*heads, rows, src_len]`
+
+    @property
+    def attention(self):
+        "Where the last step looked, the mean over the last layer's heads `[batch*rows, src_len]`"
+        return self.weights.unflatten(0, (len(self.mask), -1)).mean(1).flatten(0, 1)
 
     def select(self,
         rows, # Row numbers `[new rows]`; a row may be left out or repeated
@@ -468,7 +506,7 @@ class PackedTransformer:
 
     def eval(self): return self
 
-# %% ../nbs/13a_fast_decoding.ipynb #b8820344
+# %% ../nbs/13a_fast_decoding.ipynb #b990d566
 def _sublayer(x, f, norm, first):
     "Residual path around `f`"
     return x + f(norm(x)) if first else norm(f(x).add_(x))
@@ -495,7 +533,7 @@ def encode(self:PackedTransformer,
     def attention(a):
         def f(y):
             q,k,v = spread(a.into(y)).view(b, n, 3, h, -1).permute(2, 0, 3, 1, 4).reshape(3, b*h, n, -1)
-            return a.out(squeeze(_attend(q, k, v, mask).view(b, h, n, -1).transpose(1, 2).reshape(b*n, -1)))
+            return a.out(squeeze(_attend(q, k, v, mask)[0].view(b, h, n, -1).transpose(1, 2).reshape(b*n, -1)))
         return f
     for l in self.encoder:
         x = _sublayer(x, attention(l['self_attn']), l['self_norm'], l['first'])
@@ -515,7 +553,7 @@ def start(self:PackedTransformer,
     mask = None if src_mask is None or src_mask.all() else memory.new_zeros(b, n).masked_fill_(~src_mask.view(b, n), -math.inf)
     return PackedCache(source, mask, memory.new_empty(layers, 2, b, h, 0, d//h), memory.new_empty(b, 1, 0), 0, 0)
 
-# %% ../nbs/13a_fast_decoding.ipynb #4ae0503e
+# %% ../nbs/13a_fast_decoding.ipynb #0c8497f6
 @patch
 def step(self:PackedTransformer,
     token, # The newest token of each row `[rows]`; `BOS` first
@@ -534,14 +572,17 @@ def step(self:PackedTransformer,
     split = lambda x,n: x.view(b, k, n, h, -1).permute(2, 0, 3, 1, 4)            # [n, batch, heads, beam, head_dim]
     def attend(q, kv, mask):
         keys,values = kv.flatten(1, 2)
-        return _attend(q.reshape(b*h, k, -1), keys, values, mask).view(b, h, k, -1).transpose(1, 2).reshape(b*k, -1)
+        mixed,weights = _attend(q.reshape(b*h, k, -1), keys, values, mask)
+        return mixed.view(b, h, k, -1).transpose(1, 2).reshape(b*k, -1), weights
     x = self.model.embed(self.model.tgt_embed, token[:, None], position)[:, 0]   # [batch*beam, d_model]
     for i,l in enumerate(self.decoder):
         def look_back(y):
             qkv = split(l['self_attn'].into(y), 3)
             past[i, :, :, :, first:] = qkv[1:]
-            return l['self_attn'].out(attend(qkv[0], past[i], past_mask))
-        def look_at_source(y): return l['cross_attn'].out(attend(split(l['cross_attn'].into(y), 1)[0], c.source[i], src_mask))
+            return l['self_attn'].out(attend(qkv[0], past[i], past_mask)[0])
+        def look_at_source(y):
+            mixed,c.weights = attend(split(l['cross_attn'].into(y), 1)[0], c.source[i], src_mask)
+            return l['cross_attn'].out(mixed)
         x = _sublayer(x, look_back, l['self_norm'], l['first'])
         x = _sublayer(x, look_at_source, l['cross_norm'], l['first'])
         x = _sublayer(x, lambda y: l['ff2'](l['ff1'](y)), l['ffn_norm'], l['first'])

@@ -6,9 +6,9 @@
 __all__ = ['Translator', 'split_long', 'split_sentences', 'layout', 'copies', 'survives', 'survival', 'wordless', 'Candidate',
            'line_windows', 'translate']
 
-# %% ../nbs/14_translator.ipynb #9f3f69f4
-import contextlib,json,os,re,sys,time,unicodedata
-from concurrent.futures import ThreadPoolExecutor
+# %% ../nbs/14_translator.ipynb #e29e71bf
+import contextlib,json,os,re,sys,threading,time,unicodedata
+from concurrent.futures import CancelledError,FIRST_EXCEPTION,ThreadPoolExecutor,wait
 from dataclasses import dataclass,replace
 from importlib.util import find_spec
 from itertools import pairwise
@@ -23,7 +23,7 @@ from .fast_decoding import SearchOptions,pack,search
 from .tokenizer import _kiwi
 from .training import pick_device,restore
 
-# %% ../nbs/14_translator.ipynb #f00fa435
+# %% ../nbs/14_translator.ipynb #2b32caa3
 class Translator:
     "A model with its tokenizers and a way to search"
     def __init__(self,
@@ -37,19 +37,19 @@ class Translator:
         batch_tokens:int=4096, # Most source tokens in a batch, padding included; 0 counts sentences alone
         max_len:int=0, # Longest source sentence in tokens, end mark included; longer ones are translated in parts; 0 takes any length
         int8:bool=False, # Multiply in 8 bits, on a CPU
-        workers:int=1, # Batches translated at the same time, each by a thread of its own
+        workers:int=0, # Batches translated at the same time; torch's threads are shared out among them. 0: on a CPU one for each thread, elsewhere 1
         paragraphs:bool=False, # Translate the sentences of a line one by one; needs `pip install 'kotrans[morphemes]'`
         copy:bool=True, # Leave sentences as they are that have no words: numbers, addresses, signs
         **options, # Fields of `SearchOptions`
     ):
         if batch_size<1: raise InputError(f'batch size {batch_size}: must be at least 1')
-        if workers<1: raise InputError(f'{workers} workers: must be at least 1')
+        if workers<0: raise InputError(f'{workers} workers: must not be negative; 0 chooses')
         if min(batch_tokens, max_len)<0: raise InputError('batch_tokens and max_len: must not be negative')
         self.options = SearchOptions(method, beam_size, length_penalty=length_penalty, **options)
         self.model,self.src_tokenizer,self.tgt_tokenizer = pack(model, int8),src_tokenizer,tgt_tokenizer
         if paragraphs: _need_splitter()
         self.batch_size,self.batch_tokens,self.max_len,self.workers,self.paragraphs,self.copy = batch_size,batch_tokens,max_len,workers,paragraphs,copy
-        self.device = next(iter(model.parameters())).device
+        self.device,self.pool = next(iter(model.parameters())).device,None
 
     @classmethod
     def from_checkpoint(cls,
@@ -154,35 +154,71 @@ def wordless(
     "Is there nothing to translate in `text`?"
     return not any(c.isalpha() for c in _EXACT.sub('', text))
 
-# %% ../nbs/14_translator.ipynb #b34b36c6
+# %% ../nbs/14_translator.ipynb #31122567
 @patch
-def _batches(self:Translator, ids):
-    "Numbers of `ids`, longest first, a list for each batch"
-    batch,out = [],[]
+def _batches(self:Translator, ids, parts=1):
+    "Numbers of `ids`, longest first, a list for each batch; at least `parts` of them"
+    batch,out,held,left = [],[],0,sum(len(o)+1 for o in ids)                 # tokens, end marks included
     for i in sorted(range(len(ids)), key=lambda i: -len(ids[i])):
-        if batch and (len(batch)==self.batch_size or self.batch_tokens and (len(batch)+1)*(len(ids[batch[0]])+1)>self.batch_tokens):
-            out.append(batch); batch = []
-        batch.append(i)
+        wide = self.batch_tokens and (len(batch)+1)*(len(ids[batch[0]])+1)>self.batch_tokens if batch else False
+        if batch and (len(batch)==self.batch_size or wide or held*(parts-len(out))>=left):
+            out.append(batch); left,batch,held = left-held,[],0
+        batch.append(i); held += len(ids[i])+1
     return out+[batch]*bool(batch)
 
 @patch
-def _search(self:Translator, ids, scores):
+def _search(self:Translator, ids, scores, model=None):
     "Token lists of a batch -> the `Hypothesis`es of each"
     n = max(map(len, ids))+1
     src = torch.tensor([[*o, EOS]+[PAD]*(n-1-len(o)) for o in ids], device=self.device)
-    return search(self.model, src, self.options, scores=scores)
+    return search(model or self.model, src, self.options, scores=scores)
 
 @patch
 def _search_all(self:Translator, ids, scores):
     "Token lists -> the `Hypothesis`es of each, in the same order"
-    batches,out = self._batches(ids),[None]*len(ids)
-    run = lambda rows: self._search([ids[i] for i in rows], scores)
-    if min(self.workers, len(batches))<=1: results = map(run, batches)
-    else:
-        with ThreadPoolExecutor(self.workers, initializer=lambda: torch.set_num_threads(1)) as pool: results = list(pool.map(run, batches))
+    workers = self.workers or (torch.get_num_threads() if self.device.type=='cpu' else 1)
+    batches,out = self._batches(ids, min(workers, len(ids)//32)),[None]*len(ids)
+    workers = min(workers, len(batches))
+    def run(rows, model=None): return self._search([ids[i] for i in rows], scores, model)
+    results = map(run, batches) if workers<2 else self._side_by_side(run, batches, workers)
     for rows,found in zip(batches, results):
         for i,h in zip(rows, found): out[i] = h
     return out
+
+# %% ../nbs/14_translator.ipynb #029476da
+_setting_threads = threading.Lock()
+
+def _own_threads(mine):
+    "Give the calling thread, a new one, so many of torch's threads; leave the others theirs"
+    with _setting_threads:
+        n = torch.get_num_threads()
+        torch.set_num_threads(mine)
+        other = threading.Thread(target=torch.set_num_threads, args=(n,))
+        other.start(); other.join()
+
+class _Until:
+    "A model that works until it is told to stop"
+    def __init__(self, model, stop): self.model,self.stop = model,stop
+    def _still(self):
+        if self.stop.is_set(): raise CancelledError
+        return self.model
+    def encode(self, *args): return self._still().encode(*args)
+    def step(self, *args): return self._still().step(*args)
+
+@patch
+def _side_by_side(self:Translator, run, batches, workers):
+    "What `run` makes of each of `batches`, by so many workers"
+    layout = workers,max(1, torch.get_num_threads()//workers)
+    if self.pool is None or self.pool[0]!=layout: self.pool = layout,ThreadPoolExecutor(workers, initializer=_own_threads, initargs=layout[1:])
+    stop = threading.Event()
+    futures = [self.pool[1].submit(run, rows, _Until(self.model, stop)) for rows in batches]
+    try:
+        for f in wait(futures, return_when=FIRST_EXCEPTION).done: f.result()         # raises what was raised
+        return [f.result() for f in futures]
+    except BaseException:
+        stop.set()
+        for f in futures: f.cancel()
+        raise
 
 # %% ../nbs/14_translator.ipynb #a0e6c697
 @dataclass
@@ -361,7 +397,45 @@ def _append(path):
         yield f,lines
         os.fsync(f.fileno())
 
-# %% ../nbs/14_translator.ipynb #4e06b913
+# %% ../nbs/14_translator.ipynb #8f477201
+def _with_bar(results, file):
+    "`results` as they come, with a bar on standard error that follows the position in `file`"
+    with tqdm(total=os.fstat(file.fileno()).st_size, unit='B', unit_scale=True, disable=None, leave=False) as bar:
+        for lines in results:
+            yield lines
+            bar.update(file.tell()-bar.n)
+
+# %% ../nbs/14_translator.ipynb #298859c6
+def _need_other(file, output):
+    "Raise an `InputError` if the output would overwrite the input"
+    if Path(file).exists() and Path(output).exists() and os.path.samefile(file, output): raise InputError(f'{output}: is the input too; give another --output')
+
+def _open_text(file):
+    "Open `file` to read bytes from"
+    try: return open(file, 'rb')
+    except OSError as e: raise InputError(f'{file}: cannot be read ({e.strerror})') from None
+
+@patch
+def translate_file(self:Translator,
+    file, # Text to translate, one sentence a line
+    output, # Where to write the translations
+    resume:bool=False, # Append to `output`, going on after the last whole line that is there; otherwise it appears when it is whole
+    errors:str='strict', # `strict` or `replace`, for bytes that are not UTF-8
+    progress:bool=False, # Show a bar on standard error, if that is a terminal
+    **form, # What `lines_out` takes
+)->int: # Lines in `output`
+    "Translate a file into another"
+    _need_other(file, output)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(_open_text(file))
+        out,n = stack.enter_context(_append(output)) if resume else (stack.enter_context(atomic_write(output)), 0)
+        results = self.stream(source, file, errors, n, **form)
+        for lines in _with_bar(results, source) if progress else results:
+            out.write(''.join(l+'\n' for l in lines).encode()); out.flush()
+            n += len(lines)
+    return n
+
+# %% ../nbs/14_translator.ipynb #dd06b6d0
 def translate(
     text:str='', # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
     /, *,
@@ -376,6 +450,12 @@ def translate(
     method:str='beam', # Search: beam, greedy or sample
     beam_size:int=4, # Hypotheses the beam keeps alive
     length_penalty:float=0.6, # Larger favours longer translations; 0 is none
+    penalty:str='gnmt', # What a length n counts as: gnmt (5+n)/6, length n; to the power of the length penalty
+    coverage_penalty:float=0.0, # Marks down translations that leave parts of the source unread; 0 is none, 0.2 is usual
+    max_len_a:float=1.0, # Longest translation in tokens: so many times the source, and --max-len-b more
+    max_len_b:int=50, # See --max-len-a
+    min_len_a:float=0.0, # Shortest translation in tokens: so many times the source, and --min-len-b more
+    min_len_b:int=0, # See --min-len-a
     no_repeat_ngram:int=0, # No so many tokens in a row come twice; 0 allows it
     temperature:float=1.0, # Sampling: below 1 prefers the likely
     top_k:int=0, # Sampling: from so many likeliest tokens; 0 takes all
@@ -384,7 +464,7 @@ def translate(
     batch_size:int=64, # Most sentences translated together
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
     int8:bool=False, # Multiply in 8 bits: faster on a CPU, and nearly the same
-    workers:int=1, # Batches translated at the same time
+    workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
     paragraphs:bool=False, # Translate the sentences of a line one by one, white space unchanged; needs pip install 'kotrans[morphemes]'
     copy:bool=True, # Leave lines as they are that have no words: numbers, addresses, signs
     device:str='auto', # cpu, cuda, mps or auto
@@ -395,30 +475,17 @@ def translate(
     if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output')
     if any('\ud800'<=c<='\udfff' for c in text): raise InputError('the sentence: not UTF-8; set the terminal to UTF-8')
     if '\n' in text: raise InputError('the sentence holds a line break; give several lines in a file or through a pipe')
-    if file and output and Path(file).exists() and Path(output).exists() and os.path.samefile(file, output): raise InputError(f'{output}: is the input too; give another --output')
-    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
-        no_repeat_ngram=no_repeat_ngram, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
+    if file and output: _need_other(file, output)
+    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, penalty=penalty,
+        coverage_penalty=coverage_penalty, max_len_a=max_len_a, max_len_b=max_len_b, min_len_a=min_len_a, min_len_b=min_len_b, no_repeat_ngram=no_repeat_ngram, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
         batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, workers=workers, paragraphs=paragraphs, copy=copy)
     form = dict(echo=echo, scores=scores)
     if not (text or file) and sys.stdin.isatty() and not output: return t.converse()
+    if file and output: t.translate_file(file, output, resume_output, errors, True, **form); return
     with contextlib.ExitStack() as stack:
-        source = sys.stdin.buffer
-        if file:
-            try: source = stack.enter_context(open(file, 'rb'))
-            except OSError as e: raise InputError(f'{file}: cannot be read ({e.strerror})') from None
-        out,skip = None,0
-        if resume_output: out,skip = stack.enter_context(_append(output))
-        elif output: out = stack.enter_context(atomic_write(output))
-        results = [t.lines_out([text], **form)] if text else t.stream(source, file or 'standard input', errors, skip, **form)
-        for lines in _with_bar(results, source) if file and output else results:
+        source = stack.enter_context(_open_text(file)) if file else sys.stdin.buffer
+        out = stack.enter_context(atomic_write(output)) if output else None
+        for lines in [t.lines_out([text], **form)] if text else t.stream(source, file or 'standard input', errors, **form):
             block = ''.join(l+'\n' for l in lines)
             if out: out.write(block.encode()); out.flush()
             else: print(block, end='', flush=True)
-
-# %% ../nbs/14_translator.ipynb #8f477201
-def _with_bar(results, file):
-    "`results` as they come, with a bar on standard error that follows the position in `file`"
-    with tqdm(total=os.fstat(file.fileno()).st_size, unit='B', unit_scale=True, disable=None, leave=False) as bar:
-        for lines in results:
-            yield lines
-            bar.update(file.tell()-bar.n)
