@@ -15,7 +15,7 @@ import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 import kotrans
-from .batching import Batch,BatchLoader,ahead
+from .batching import Batch,BatchLoader,delivered
 from .checkpoint import STEPS,keep_last,load_checkpoint,save_checkpoint,snapshot,sweep
 from .cli import InputError,atomic_write,run
 from .config import TransformerConfig
@@ -258,7 +258,7 @@ def train_epoch(self:Trainer)->dict: # Loss, perplexity and speed of the epoch
     n,k = self.train_loader.num_batches(self.epoch),self.config.accumulation_steps*self.world
     start = time.perf_counter()
     with tqdm(total=n, initial=self.position, desc=f'epoch {self.epoch+1}', unit='batch', leave=False, disable=not self.progress) as bar:
-        for batches,number,tokens in ahead(self.train_loader.groups(self.epoch, self.position, k, self.rank, self.world)):
+        for batches,number,tokens in delivered(self.train_loader.groups(self.epoch, self.position, k, self.rank, self.world), self.device):
             for key,value in self.train_step(batches, tokens).items(): self.sums[key] += value
             now = time.perf_counter()
             self.sums['seconds'],start = self.sums['seconds']+now-start,now
@@ -288,7 +288,7 @@ def validate(self:Trainer,
     self.model.eval()
     sums = [0., 0., 0]
     with torch.inference_mode():
-        for batches,_,_ in ahead((loader or self.valid_loader).groups(0, 0, self.world, self.rank, self.world)):
+        for batches,_,_ in delivered((loader or self.valid_loader).groups(0, 0, self.world, self.rank, self.world), self.device):
             s = self.batch_loss(batches[0])
             sums = [sums[0]+s.loss.item(), sums[1]+s.nll.item(), sums[2]+batches[0].num_tokens]
             self._stop_if_asked()
