@@ -451,7 +451,7 @@ def _load_optimizer(self:Trainer, training, new_config):
 # %% ../nbs/12_training.ipynb #17262fa8
 @patch
 def describe(self:Trainer)->str: # Some lines of text
-    "The run in four lines: where, what, on what, for how long"
+    "The run in a few lines: where, what, on what, for how long, and from where on"
     c,train,valid = self.config,self.train_loader,self.valid_loader
     n = train.num_batches(0)
     steps = math.ceil(n/c.accumulation_steps)*c.num_epochs
@@ -460,7 +460,8 @@ def describe(self:Trainer)->str: # Some lines of text
         f'model    {type(self.model).__name__}: d_model {c.d_model}, d_ff {c.d_ff}, {c.num_heads} heads, {c.num_encoder_layers}+{c.num_decoder_layers} layers, {size:,} parameters',
         f'corpus   {len(train.corpus):,} pairs to train on, {len(valid.corpus):,} to validate; vocabularies {c.src_vocab_size:,} and {c.tgt_vocab_size:,}',
         f'training {c.num_epochs} epochs of {n:,} batches ({f"{c.batch_tokens:,} tokens" if c.batch_tokens else f"{c.batch_size} sentences"} each), {steps:,} steps, warmup {c.warmup_steps:,}'
-        + (f'; at most {c.max_minutes:g} minutes' if c.max_minutes else '')])
+        + (f'; at most {c.max_minutes:g} minutes' if c.max_minutes else ''),
+        *[f'so far   {self.step:,} steps, {self.epoch} epochs and {self.position:,} batches, in {self.spent/60:.0f} minutes']*(self.step>0)])
 
 # %% ../nbs/12_training.ipynb #8e153af2
 @patch
