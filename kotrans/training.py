@@ -200,7 +200,7 @@ def fit_gradients(self:Trainer,
 )->dict: # As `add_gradients`
     "Do `add_gradients`, with smaller batches if the memory does not suffice"
     try: return self.add_gradients(batches, num_tokens)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         longest = max(map(len, batches))
         if longest<2 or self.world>1: raise InputError(f'step {self.step}: out of GPU memory with {longest} sentences; use a smaller --batch-tokens or --batch-size, and --accumulation-steps to make up for it') from None
     self.optimizer.zero_grad()
@@ -454,9 +454,11 @@ def describe(self:Trainer)->str: # Some lines of text
     "The run in a few lines: where, what, on what, for how long, and from where on"
     c,train,valid = self.config,self.train_loader,self.valid_loader
     n = train.num_batches(0)
-    steps = math.ceil(n/c.accumulation_steps)*c.num_epochs
+    steps = math.ceil(n/(c.accumulation_steps*self.world))*c.num_epochs
     size = sum(p.numel() for p in self.model.parameters())
-    return '\n'.join([f'device   {self.device} ({torch.get_num_threads()} threads), torch {torch.__version__}, kotrans {kotrans.__version__}',
+    how = torch.cuda.get_device_name(self.device) if self.device.type=='cuda' else f'{torch.get_num_threads()} threads'
+    if self.world>1: how += f', {self.world} ranks'
+    return '\n'.join([f'device   {self.device} ({how}), torch {torch.__version__}, kotrans {kotrans.__version__}',
         f'model    {type(self.model).__name__}: d_model {c.d_model}, d_ff {c.d_ff}, {c.num_heads} heads, {c.num_encoder_layers}+{c.num_decoder_layers} layers, {size:,} parameters',
         f'corpus   {len(train.corpus):,} pairs to train on, {len(valid.corpus):,} to validate; vocabularies {c.src_vocab_size:,} and {c.tgt_vocab_size:,}',
         f'training {c.num_epochs} epochs of {n:,} batches ({f"{c.batch_tokens:,} tokens" if c.batch_tokens else f"{c.batch_size} sentences"} each), {steps:,} steps, warmup {c.warmup_steps:,}'
