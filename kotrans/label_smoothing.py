@@ -91,24 +91,26 @@ class LabelSmoothingLoss(nn.Module):
 class _LossOfStates(torch.autograd.Function):
     "Sums of the smoothed cross-entropy and of the plain one, of states before the output layer `weight`"
     @staticmethod
-    def forward(ctx, states, weight, target, gold, other, pad, rows, learn):
+    def forward(ctx, states, weight, target, vocab, gold, other, pad, rows, learn):
         loss,nll = states.new_zeros(2, dtype=torch.float32 if states.itemsize<4 else states.dtype)
         if learn: g_states,g_weight = torch.empty_like(states),torch.zeros_like(weight)
         for i in range(0, len(states), rows):
             h,t = states[i:i+rows],target[i:i+rows]
-            z = product(h, weight).to(loss.dtype)                              # logits [rows, vocab]
+            z = product(h, weight).to(loss.dtype)                              # logits [rows, vocab], and columns for no word
+            z[:,vocab:] = -math.inf
             z_gold = z.gather(1, t[:,None])[:,0]                               # [rows]
-            z_rest = z.sum(1)-z[:,pad]-z_gold
+            z_rest = z[:,:vocab].sum(1)-z[:,pad]-z_gold
             p = torch.softmax(z, -1, out=z)                                    # in the same memory
-            log_z = z_gold-p.gather(1, t[:,None])[:,0].log()
-            lost = log_z.isinf()
-            if lost.any(): log_z[lost] = product(h[lost], weight).to(loss.dtype).logsumexp(1)
-            loss += (gold*(log_z-z_gold) + other*(log_z*(p.size(1)-2)-z_rest)).sum()
+            p_gold = p.gather(1, t[:,None])[:,0]
+            log_z = z_gold-p_gold.log()
+            lost = p_gold<torch.finfo(p.dtype).tiny
+            if lost.any(): log_z[lost] = product(h[lost], weight[:vocab]).to(loss.dtype).logsumexp(1)
+            loss += (gold*(log_z-z_gold) + other*(log_z*(vocab-2)-z_rest)).sum()
             nll  += (log_z-z_gold).sum()
             if not learn: continue
-            g = _minus_q(p, t, gold, other, pad)
-            g_states[i:i+rows] = product(g, weight.t())
-            g_weight += product_of_columns(g, h)
+            _minus_q(p[:,:vocab], t, gold, other, pad)                         # the gradient of the logits; 0 for no word
+            g_states[i:i+rows] = product(p, weight.t())
+            g_weight += product_of_columns(p, h)
         if learn: ctx.save_for_backward(g_states, g_weight)
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -116,7 +118,7 @@ class _LossOfStates(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad, _):
         g_states,g_weight = ctx.saved_tensors
-        return g_states*grad, g_weight*grad, *[None]*6
+        return g_states*grad, g_weight*grad, *[None]*7
 
 # %% ../nbs/09_label_smoothing.ipynb #b758ce50
 @patch
@@ -126,10 +128,13 @@ def of_states(
     weight:Tensor, # The output layer's matrix `[vocab, d_model]`; it has no bias
     target:Tensor, # Gold ids `[...]`
     rows:int=1024, # Positions whose logits exist at the same time
+    multiple:int=None, # Columns of the logits come in multiples of it; `None` is 8 on CUDA, and 1 elsewhere
 )->LossSums: # Sums over the tokens that are not padding
     "Sum the losses of `states@weight.T` against `target` without holding all logits"
     vocab = len(weight)
+    lack = -vocab % (multiple or (8 if weight.is_cuda else 1))
+    if lack: weight = nn.functional.pad(weight, (0, 0, 0, lack))
     real = (target!=self.pad).reshape(-1).nonzero()[:,0]
     h,t = states.flatten(0, -2).index_select(0, real),target.reshape(-1)[real]
-    loss,nll = _LossOfStates.apply(h, weight, t, *self.shares(vocab), self.pad, rows, torch.is_grad_enabled())
+    loss,nll = _LossOfStates.apply(h, weight, t, vocab, *self.shares(vocab), self.pad, rows, torch.is_grad_enabled())
     return LossSums(loss - entropy(self.smoothing, vocab)*len(t), nll, torch.tensor(len(t)))

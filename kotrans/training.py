@@ -15,7 +15,7 @@ import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 import kotrans
-from .batching import Batch,BatchLoader,ahead
+from .batching import Batch,BatchLoader,delivered
 from .checkpoint import STEPS,keep_last,load_checkpoint,save_checkpoint,snapshot,sweep
 from .cli import InputError,atomic_write,run
 from .config import TransformerConfig
@@ -200,7 +200,7 @@ def fit_gradients(self:Trainer,
 )->dict: # As `add_gradients`
     "Do `add_gradients`, with smaller batches if the memory does not suffice"
     try: return self.add_gradients(batches, num_tokens)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         longest = max(map(len, batches))
         if longest<2 or self.world>1: raise InputError(f'step {self.step}: out of GPU memory with {longest} sentences; use a smaller --batch-tokens or --batch-size, and --accumulation-steps to make up for it') from None
     self.optimizer.zero_grad()
@@ -258,7 +258,7 @@ def train_epoch(self:Trainer)->dict: # Loss, perplexity and speed of the epoch
     n,k = self.train_loader.num_batches(self.epoch),self.config.accumulation_steps*self.world
     start = time.perf_counter()
     with tqdm(total=n, initial=self.position, desc=f'epoch {self.epoch+1}', unit='batch', leave=False, disable=not self.progress) as bar:
-        for batches,number,tokens in ahead(self.train_loader.groups(self.epoch, self.position, k, self.rank, self.world)):
+        for batches,number,tokens in delivered(self.train_loader.groups(self.epoch, self.position, k, self.rank, self.world), self.device):
             for key,value in self.train_step(batches, tokens).items(): self.sums[key] += value
             now = time.perf_counter()
             self.sums['seconds'],start = self.sums['seconds']+now-start,now
@@ -288,7 +288,7 @@ def validate(self:Trainer,
     self.model.eval()
     sums = [0., 0., 0]
     with torch.inference_mode():
-        for batches,_,_ in ahead((loader or self.valid_loader).groups(0, 0, self.world, self.rank, self.world)):
+        for batches,_,_ in delivered((loader or self.valid_loader).groups(0, 0, self.world, self.rank, self.world), self.device):
             s = self.batch_loss(batches[0])
             sums = [sums[0]+s.loss.item(), sums[1]+s.nll.item(), sums[2]+batches[0].num_tokens]
             self._stop_if_asked()
@@ -451,16 +451,19 @@ def _load_optimizer(self:Trainer, training, new_config):
 # %% ../nbs/12_training.ipynb #17262fa8
 @patch
 def describe(self:Trainer)->str: # Some lines of text
-    "The run in four lines: where, what, on what, for how long"
+    "The run in a few lines: where, what, on what, for how long, and from where on"
     c,train,valid = self.config,self.train_loader,self.valid_loader
     n = train.num_batches(0)
-    steps = math.ceil(n/c.accumulation_steps)*c.num_epochs
+    steps = math.ceil(n/(c.accumulation_steps*self.world))*c.num_epochs
     size = sum(p.numel() for p in self.model.parameters())
-    return '\n'.join([f'device   {self.device} ({torch.get_num_threads()} threads), torch {torch.__version__}, kotrans {kotrans.__version__}',
+    how = torch.cuda.get_device_name(self.device) if self.device.type=='cuda' else f'{torch.get_num_threads()} threads'
+    if self.world>1: how += f', {self.world} ranks'
+    return '\n'.join([f'device   {self.device} ({how}), torch {torch.__version__}, kotrans {kotrans.__version__}',
         f'model    {type(self.model).__name__}: d_model {c.d_model}, d_ff {c.d_ff}, {c.num_heads} heads, {c.num_encoder_layers}+{c.num_decoder_layers} layers, {size:,} parameters',
         f'corpus   {len(train.corpus):,} pairs to train on, {len(valid.corpus):,} to validate; vocabularies {c.src_vocab_size:,} and {c.tgt_vocab_size:,}',
         f'training {c.num_epochs} epochs of {n:,} batches ({f"{c.batch_tokens:,} tokens" if c.batch_tokens else f"{c.batch_size} sentences"} each), {steps:,} steps, warmup {c.warmup_steps:,}'
-        + (f'; at most {c.max_minutes:g} minutes' if c.max_minutes else '')])
+        + (f'; at most {c.max_minutes:g} minutes' if c.max_minutes else ''),
+        *[f'so far   {self.step:,} steps, {self.epoch} epochs and {self.position:,} batches, in {self.spent/60:.0f} minutes']*(self.step>0)])
 
 # %% ../nbs/12_training.ipynb #8e153af2
 @patch
