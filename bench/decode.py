@@ -5,7 +5,8 @@
 
 Every system translates the same --sentences random sentences (lengths like real text) into exactly --length tokens, by greedy search and by
 a beam of four, sorted by length, in batches of --batch; with one worker that has all threads, and with one worker on each core: threads where
-a system can, otherwise processes (kotrans both ways). Then 200 of them one at a time, in an order that length does not rule: the latency.
+a system can, otherwise processes (kotrans both ways). JoeyNMT, which has no cache, and the search of
+chapter 13, which is for reading, take every fourth batch. Then 200 of them one at a time, in an order that length does not rule: the latency (not of these two).
 Each system and layout is a process of its own, so that its peak memory is its own (with several processes the sum, pages that they share
 counted in each). One works at a time, and they take turns within each round.
 
@@ -20,6 +21,7 @@ from decode_systems import SIZES,SYSTEMS
 from turns import Worker,measure,processor
 
 PYTHON = {'Hugging Face': 'peers_python', 'CTranslate2': 'peers_python', 'CTranslate2 int8': 'peers_python', 'JoeyNMT': 'joey_python'}      # whose interpreter another argument names
+SLOW = {'JoeyNMT': 4, 'kotrans, chapter 13': 4}   # no cache, or no hurry: one batch in so many is enough to know, and nobody would ask them for single sentences
 GOALS = [('kotrans', 'Hugging Face'), ('kotrans', 'CTranslate2'), ('kotrans int8', 'CTranslate2 int8'), ('kotrans', 'JoeyNMT')]
 
 def make_weights(size):
@@ -50,9 +52,10 @@ def start(a, path, beam, alone):
     "All workers, and what is missing"
     workers,missing = {},{}
     for system in a.only or SYSTEMS:
+        if alone and system in SLOW: continue
         for layout,arguments in (layouts(system, a.cores) if not alone else {f'1×{n}': ['--threads', n] for n in sorted({1, a.cores})}).items():
             if system in missing: continue
-            w = Worker(f'{system}, {layout}', 'decode_systems.py', system, path, '--size', a.size, '--beam', beam, '--batch', a.batch, '--length', a.length, '--alone', 200*alone, *arguments,
+            w = Worker(f'{system}, {layout}', 'decode_systems.py', system, path, '--size', a.size, '--beam', beam, '--batch', a.batch, '--length', a.length, '--alone', 200*alone, '--every', SLOW.get(system, 1), *arguments,
                        python=getattr(a, PYTHON.get(system, ''), sys.executable), threads=arguments[1] if arguments[0]=='--threads' else 1)
             if 'missing' in w.about: missing[system] = w.about['missing']; w.end()
             else: workers[system, layout] = w
@@ -73,11 +76,13 @@ def throughput(a, path, beam):
     if wrong: sys.exit(f'not {a.length} tokens long: translations by {wrong}')
     rounds = measure(workers, a.rounds)
     for w in workers.values(): w.end()
-    seconds = {k: [r[k]['seconds'] for r in rounds] for k in workers}
-    chosen,own = best(seconds),next(iter(first.values()))
-    rows = [dict(system=s, layout=l, sentences_per_second=round(a.sentences/statistics.median(seconds[s, l]), 1), best=chosen[s]==l, peak_mib=max(r[s, l]['peak_mib'] for r in rounds),
-                 same=round(sum(x==y for x,y in zip(first[s, l], own))/len(own), 4), seconds=[round(x, 3) for x in seconds[s, l]], others=[round(r[s, l]['others'], 2) for r in rounds], **w.about)
-            for (s,l),w in workers.items()]
+    done = {s: [i for k in range(0, a.sentences, a.batch*SLOW.get(s, 1)) for i in range(k, min(k+a.batch, a.sentences))] for s,_ in workers}       # numbers of sentences
+    seconds = {(s, l): [r[s, l]['seconds']/len(done[s]) for r in rounds] for s,l in workers}
+    (reference,_),own = next(iter(first.items()))
+    chosen,own = best(seconds),dict(zip(done[reference], own))
+    def same(s, l): return round(sum(x==own.get(i) for x,i in zip(first[s, l], done[s], strict=True))/len(done[s]), 4)
+    rows = [dict(system=s, layout=l, sentences_per_second=round(1/statistics.median(seconds[s, l]), 1), best=chosen[s]==l, peak_mib=max(r[s, l]['peak_mib'] for r in rounds), same=same(s, l),
+                 sentences=len(done[s]), seconds=[round(r[s, l]['seconds'], 3) for r in rounds], others=[round(r[s, l]['others'], 2) for r in rounds], **w.about) for (s,l),w in workers.items()]
     ratios = {f'{x} / {y}': round(statistics.median(p/k for p,k in zip(seconds[y, chosen[y]], seconds[x, chosen[x]])), 3) for x,y in GOALS if x in chosen and y in chosen}
     return dict(beam=beam, rows=rows, ratios=ratios),missing
 
@@ -122,7 +127,7 @@ def main():
             table,missing = throughput(a, path, beam)
             record['throughput'].append(table); record['missing'] |= missing
             if not a.no_latency: record['latency'].append(latency(a, path, beam))
-    show(record)
+            show(record)
     if a.json: Path(a.json).write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n')
 
 if __name__=='__main__': main()

@@ -183,11 +183,11 @@ def _use(_): time.sleep(.1); return cpu_seconds(),peak_mib()
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('system', choices=SYSTEMS); p.add_argument('weights'); p.add_argument('--size', choices=SIZES); p.add_argument('--beam', type=int); p.add_argument('--batch', type=int); p.add_argument('--length', type=int)
-    p.add_argument('--workers', type=int, default=1); p.add_argument('--threads', type=int, default=1, help='of each worker'); p.add_argument('--processes', action='store_true'); p.add_argument('--alone', type=int, default=200)
+    p.add_argument('--workers', type=int, default=1); p.add_argument('--threads', type=int, default=1, help='of each worker'); p.add_argument('--processes', action='store_true'); p.add_argument('--alone', type=int, default=0); p.add_argument('--every', type=int, default=1)
     a = p.parse_args()
     say,given = channel(),torch.load(a.weights)
     sources,alone,cpu,peak = given['sources'],given['shuffled'][:a.alone],cpu_seconds,peak_mib
-    batches = [sources[i:i+a.batch] for i in range(0, len(sources), a.batch)]
+    batches = [sources[i:i+a.batch] for i in range(0, len(sources), a.batch*a.every)]
     torch.set_num_threads(a.threads)
     try: one,version = SYSTEMS[a.system](given['weights'], a)
     except NotInstalled as e: return say(missing=str(e))
@@ -208,7 +208,7 @@ def main():
             start = time.perf_counter(); one([s])
             times.append(time.perf_counter()-start)
         return times
-    for _ in range(1+(a.alone>0)): first = each() if a.alone else every()
+    first = each() if a.alone else every()
     say(version=version, torch=torch.__version__, python=sys.version.split()[0], first=None if a.alone else first)
     serve(say, cpu, peak, go=lambda: every() and None, each=each)
     if a.processes: pool.terminate(); pool.join()

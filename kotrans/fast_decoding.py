@@ -76,7 +76,7 @@ def top_entries(
     "The `k` largest entries of `x+offset` among all rows, in two passes"
     b,r,v = x.shape
     n,total = v//40,lambda part: (part.double()+offset[..., None]).flatten(1)
-    if r*n<4*k:
+    if r*n<4*k or x.numel()<2**14:
         value,i = total(x).topk(k)
         return value, i//v, i%v
     groups = x[..., :n*40].unflatten(2, (40, n))                              # [batch, rows, 40, groups]
@@ -361,8 +361,11 @@ def _linear(weight, bias, int8=False, relu=False, positive=False):
     if int8: return _linear8(weight, bias, relu, positive)
     def plain(x): return F.linear(x, weight, bias).relu_() if relu else F.linear(x, weight, bias)
     if weight.device.type!='cpu' or weight.dtype!=torch.float32 or not _can_pack(): return plain
-    packed,after = torch.ops.mkldnn._reorder_linear_weight(weight),'relu' if relu else 'none'
-    return lambda x: plain(x) if len(x)==1 else onednn(x, packed, bias, after)
+    packed,turned,after = torch.ops.mkldnn._reorder_linear_weight(weight),weight.t().contiguous(),'relu' if relu else 'none'
+    def one(x):
+        y = x@turned if bias is None else torch.addmm(bias, x, turned)
+        return y.relu_() if relu else y
+    return lambda x: one(x) if len(x)==1 else onednn(x, packed, bias, after)
 
 # %% ../nbs/13a_fast_decoding.ipynb #41059b73
 def _whole_numbers(x, most, low):
@@ -435,7 +438,7 @@ class _Attention:
 
 def _softmax(x):
     "Softmax over the last dimension; may change `x`"
-    if x.size(-1)>=16: return x.softmax(-1)
+    if x.size(-1)>=16 or x.numel()<2**10: return x.softmax(-1)
     x = x.sub_(x.amax(-1, keepdim=True)).exp_()
     return x.div_(x.sum(-1, keepdim=True))
 
