@@ -487,14 +487,14 @@ class PackedCache:
         self.position += 1
         return start
 
-# %% ../nbs/13a_fast_decoding.ipynb #6563a013
+# %% ../nbs/13a_fast_decoding.ipynb #5e73a8ca
 class PackedTransformer:
     "A `Transformer`'s weights laid out for decoding, with its `encode` and `step`"
     def __init__(self,
         model:Transformer, # In `eval` mode; later changes of its weights are not seen here
         int8:bool=False, # Multiply in 8 bits, on a CPU
     ):
-        self.model,self.heads = model,model.decoder[0].self_attn.num_heads
+        self.model,self.heads,self.int8 = model,model.decoder[0].self_attn.num_heads,int8
         make = lambda m,**kw: _linear(m.weight, m.bias, int8, **kw)
         self.encoder,self.decoder = ([dict(
             self_attn=_Attention(l.self_attn, int8), ff1=make(l.ffn.linear1, relu=True), ff2=make(l.ffn.linear2, positive=True),
@@ -556,15 +556,15 @@ def start(self:PackedTransformer,
     mask = None if src_mask is None or src_mask.all() else memory.new_zeros(b, n).masked_fill_(~src_mask.view(b, n), -math.inf)
     return PackedCache(source, mask, memory.new_empty(layers, 2, b, h, 0, d//h), memory.new_empty(b, 1, 0), 0, 0)
 
-# %% ../nbs/13a_fast_decoding.ipynb #0c8497f6
+# %% ../nbs/13a_fast_decoding.ipynb #4a128b89
 @patch
-def step(self:PackedTransformer,
+def states(self:PackedTransformer,
     token, # The newest token of each row `[rows]`; `BOS` first
     memory, # What `encode` returned; read only when `cache` is `None`
     src_mask=None, # bool `[batch, 1, 1, src_len]`; likewise
     cache:PackedCache=None, # What the last step returned; `None` at the first
-)->tuple: # logits of the next token `[rows, vocab]`, and the cache
-    "Score every possible next token, computing the newest position only"
+)->tuple: # `[rows, d_model]`, and the cache
+    "What the decoder knows after the newest token; the output layer turns it into scores"
     if cache is None: cache = self.start(memory, src_mask)
     c,h,(b,k,_) = cache,self.heads,cache.mask.shape
     position,first = c.position,c.grow(k)
@@ -589,7 +589,18 @@ def step(self:PackedTransformer,
         x = _sublayer(x, look_back, l['self_norm'], l['first'])
         x = _sublayer(x, look_at_source, l['cross_norm'], l['first'])
         x = _sublayer(x, lambda y: l['ff2'](l['ff1'](y)), l['ffn_norm'], l['first'])
-    return self.output(self.decoder_norm(x)), c
+    return self.decoder_norm(x), c
+
+@patch
+def step(self:PackedTransformer,
+    token, # The newest token of each row `[rows]`; `BOS` first
+    memory, # What `encode` returned; read only when `cache` is `None`
+    src_mask=None, # bool `[batch, 1, 1, src_len]`; likewise
+    cache:PackedCache=None, # What the last step returned; `None` at the first
+)->tuple: # logits of the next token `[rows, vocab]`, and the cache
+    "Score every possible next token, computing the newest position only"
+    x,cache = self.states(token, memory, src_mask, cache)
+    return self.output(x), cache
 
 # %% ../nbs/13a_fast_decoding.ipynb #9d5cb1be
 @torch.inference_mode()

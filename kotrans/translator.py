@@ -6,7 +6,7 @@
 __all__ = ['Translator', 'split_long', 'split_sentences', 'layout', 'copies', 'survives', 'survival', 'wordless', 'Candidate',
            'line_windows', 'translate']
 
-# %% ../nbs/14_translator.ipynb #e29e71bf
+# %% ../nbs/14_translator.ipynb #7a683d3f
 import contextlib,json,os,re,sys,threading,time,unicodedata
 from concurrent.futures import CancelledError,FIRST_EXCEPTION,ThreadPoolExecutor,wait
 from dataclasses import dataclass,replace
@@ -20,10 +20,11 @@ from .cleaning import normalise,number_words,numbers
 from .cli import InputError,atomic_write,decode_line
 from .config import EOS,PAD
 from .fast_decoding import SearchOptions,pack,search
+from .shortlist import Shortlist,search_shortlist
 from .tokenizer import _kiwi
 from .training import pick_device,restore
 
-# %% ../nbs/14_translator.ipynb #2b32caa3
+# %% ../nbs/14_translator.ipynb #fd292fd7
 class Translator:
     "A model with its tokenizers and a way to search"
     def __init__(self,
@@ -40,6 +41,7 @@ class Translator:
         workers:int=0, # Batches translated at the same time; torch's threads are shared out among them. 0: on a CPU one for each thread, elsewhere 1
         paragraphs:bool=False, # Translate the sentences of a line one by one; needs `pip install 'kotrans[morphemes]'`
         copy:bool=True, # Leave sentences as they are that have no words: numbers, addresses, signs
+        shortlist='', # A file of `kotrans-learn-shortlist`: say only what it allows, which is faster
         **options, # Fields of `SearchOptions`
     ):
         if batch_size<1: raise InputError(f'batch size {batch_size}: must be at least 1')
@@ -48,6 +50,7 @@ class Translator:
         self.options = SearchOptions(method, beam_size, length_penalty=length_penalty, **options)
         self.model,self.src_tokenizer,self.tgt_tokenizer = pack(model, int8),src_tokenizer,tgt_tokenizer
         if paragraphs: _need_splitter()
+        self.shortlist = Shortlist.load(shortlist, src_tokenizer, tgt_tokenizer) if shortlist else None
         self.batch_size,self.batch_tokens,self.max_len,self.workers,self.paragraphs,self.copy = batch_size,batch_tokens,max_len,workers,paragraphs,copy
         self.device,self.pool = next(iter(model.parameters())).device,None
 
@@ -154,7 +157,7 @@ def wordless(
     "Is there nothing to translate in `text`?"
     return not any(c.isalpha() for c in _EXACT.sub('', text))
 
-# %% ../nbs/14_translator.ipynb #31122567
+# %% ../nbs/14_translator.ipynb #625c8834
 @patch
 def _batches(self:Translator, ids, parts=1):
     "Numbers of `ids`, longest first, a list for each batch; at least `parts` of them"
@@ -167,11 +170,12 @@ def _batches(self:Translator, ids, parts=1):
     return out+[batch]*bool(batch)
 
 @patch
-def _search(self:Translator, ids, scores, model=None):
-    "Token lists of a batch -> the `Hypothesis`es of each"
+def _search(self:Translator, ids, scores, wrap=lambda model: model):
+    "Token lists of a batch -> the `Hypothesis`es of each; `wrap` is put around the model"
     n = max(map(len, ids))+1
     src = torch.tensor([[*o, EOS]+[PAD]*(n-1-len(o)) for o in ids], device=self.device)
-    return search(model or self.model, src, self.options, scores=scores)
+    if self.shortlist: return search_shortlist(self.model, src, self.shortlist, self.options, scores=scores, wrap=wrap)
+    return search(wrap(self.model), src, self.options, scores=scores)
 
 @patch
 def _search_all(self:Translator, ids, scores):
@@ -179,13 +183,13 @@ def _search_all(self:Translator, ids, scores):
     workers = self.workers or (torch.get_num_threads() if self.device.type=='cpu' else 1)
     batches,out = self._batches(ids, min(workers, len(ids)//32)),[None]*len(ids)
     workers = min(workers, len(batches))
-    def run(rows, model=None): return self._search([ids[i] for i in rows], scores, model)
+    def run(rows, *wrap): return self._search([ids[i] for i in rows], scores, *wrap)
     results = map(run, batches) if workers<2 else self._side_by_side(run, batches, workers)
     for rows,found in zip(batches, results):
         for i,h in zip(rows, found): out[i] = h
     return out
 
-# %% ../nbs/14_translator.ipynb #029476da
+# %% ../nbs/14_translator.ipynb #5a6f1bb6
 _setting_threads = threading.Lock()
 
 def _own_threads(mine):
@@ -211,7 +215,7 @@ def _side_by_side(self:Translator, run, batches, workers):
     layout = workers,max(1, torch.get_num_threads()//workers)
     if self.pool is None or self.pool[0]!=layout: self.pool = layout,ThreadPoolExecutor(workers, initializer=_own_threads, initargs=layout[1:])
     stop = threading.Event()
-    futures = [self.pool[1].submit(run, rows, _Until(self.model, stop)) for rows in batches]
+    futures = [self.pool[1].submit(run, rows, lambda model: _Until(model, stop)) for rows in batches]
     try:
         for f in wait(futures, return_when=FIRST_EXCEPTION).done: f.result()         # raises what was raised
         return [f.result() for f in futures]
@@ -435,7 +439,7 @@ def translate_file(self:Translator,
             n += len(lines)
     return n
 
-# %% ../nbs/14_translator.ipynb #dd06b6d0
+# %% ../nbs/14_translator.ipynb #8a817ae2
 def translate(
     text:str='', # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
     /, *,
@@ -465,6 +469,7 @@ def translate(
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
     int8:bool=False, # Multiply in 8 bits: faster on a CPU, and nearly the same
     workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
+    shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
     paragraphs:bool=False, # Translate the sentences of a line one by one, white space unchanged; needs pip install 'kotrans[morphemes]'
     copy:bool=True, # Leave lines as they are that have no words: numbers, addresses, signs
     device:str='auto', # cpu, cuda, mps or auto
@@ -478,7 +483,7 @@ def translate(
     if file and output: _need_other(file, output)
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, penalty=penalty,
         coverage_penalty=coverage_penalty, max_len_a=max_len_a, max_len_b=max_len_b, min_len_a=min_len_a, min_len_b=min_len_b, no_repeat_ngram=no_repeat_ngram, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
-        batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, workers=workers, paragraphs=paragraphs, copy=copy)
+        batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, workers=workers, shortlist=shortlist, paragraphs=paragraphs, copy=copy)
     form = dict(echo=echo, scores=scores)
     if not (text or file) and sys.stdin.isatty() and not output: return t.converse()
     if file and output: t.translate_file(file, output, resume_output, errors, True, **form); return
