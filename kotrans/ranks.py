@@ -49,6 +49,7 @@ def join_ranks(
 # %% ../nbs/11a_ranks.ipynb #c5933014
 def leave_ranks():
     "Close the connections to the other ranks"
+    gc.collect()                    # what holds the connections in a circle of references must let go of them while they work
     if dist.is_initialized(): dist.destroy_process_group()
 
 # %% ../nbs/11a_ranks.ipynb #2756e092
