@@ -8,6 +8,7 @@ __all__ = ['SearchOptions', 'top_entries', 'search', 'score_translations', 'alte
 
 # %% ../nbs/13a_fast_decoding.ipynb #05466cce
 import math,random
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 import torch
@@ -418,6 +419,11 @@ def _linear8(weight, bias, relu=False, positive=False):
     return f
 
 # %% ../nbs/13a_fast_decoding.ipynb #0dcf8ef5
+def _logits(weight, bias, int8=False):
+    "`_linear` for the output layer: what it says is compared, and comes in single precision at least"
+    f = _linear(weight, bias, int8)
+    return (lambda x: f(x).float()) if weight.dtype.itemsize<4 else f
+
 def _norm(m):
     "A function that normalises as `m` does"
     if not isinstance(m, torch.nn.LayerNorm): return lambda x: x
@@ -503,7 +509,7 @@ class PackedTransformer:
         ) for l in stack] for stack in (model.encoder, model.decoder))
         self.encoder_norm,self.decoder_norm = _norm(model.encoder_norm),_norm(model.decoder_norm)
         self.source = _linear(*_joined(*(p for l in model.decoder for p in (l.cross_attn.k_proj, l.cross_attn.v_proj))), int8)
-        self.output = make(model.output_proj)
+        self.output = _logits(model.output_proj.weight, model.output_proj.bias, int8)
 
     def parameters(self): return self.model.parameters()
 
@@ -607,17 +613,21 @@ def step(self:PackedTransformer,
 def pack(
     model, # Any model
     int8:bool=False, # Multiply in 8 bits, on a CPU
+    bf16:bool=False, # Multiply in bfloat16, on a CUDA GPU
 ): # A `PackedTransformer`, or `model` itself where that would not give the same logits
     "Lay a model's weights out for fast decoding"
     device = next((p.device for p in model.parameters()), torch.device('cpu'))
     if int8 and device.type!='cpu': raise InputError(f'int8: works on the CPU, not on {device}; use --device cpu')
+    if bf16 and device.type!='cuda': raise InputError(f'bf16: for CUDA GPUs, not for {device}; on a CPU use --int8')
     if int8 and not _routines8()[1]: raise InputError('int8: this build of torch has no 8-bit arithmetic')
     keep_pages()
     exact = _tried(model)
     if exact is None:
-        if int8: raise InputError(f'int8: {type(model).__name__} is not a model that can be packed')
+        if int8 or bf16: raise InputError(f"{'int8' if int8 else 'bf16'}: {type(model).__name__} is not a model that can be packed")
         return model
-    return PackedTransformer(model, int8) if int8 else exact
+    return PackedTransformer(_in_bf16(model) if bf16 else model, int8) if int8 or bf16 else exact
+
+def _in_bf16(model): return deepcopy(model).to(torch.bfloat16)
 
 def _tried(model):
     "`model` packed, if it can be and gives the same logits"

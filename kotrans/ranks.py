@@ -6,7 +6,7 @@
 __all__ = ['attempt_store', 'join_ranks', 'leave_ranks', 'is_writer', 'total', 'from_writer', 'summing']
 
 # %% ../nbs/11a_ranks.ipynb #d962cea2
-import atexit,inspect,os,time,uuid
+import atexit,gc,inspect,os,time,uuid
 import torch
 import torch.distributed as dist
 

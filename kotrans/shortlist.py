@@ -13,7 +13,7 @@ import torch
 from .cli import InputError,atomic_write
 from .config import PAD
 from .encoding import EncodedCorpus,encode_corpus
-from .fast_decoding import PackedTransformer,SearchOptions,search,_linear
+from .fast_decoding import PackedTransformer,SearchOptions,search,_logits
 from .formats import read_parallel
 from .training import restore
 
@@ -135,7 +135,7 @@ class _Narrow:
     def __init__(self, model, allowed):
         self.model,self.ids,last = model,allowed.any(0).nonzero()[:, 0],model.model.output_proj
         self.mask = torch.zeros(len(allowed), len(self.ids), dtype=last.weight.dtype, device=allowed.device).masked_fill_(~allowed[:, self.ids], -torch.inf)
-        self.output = _linear(last.weight[self.ids], None if last.bias is None else last.bias[self.ids], model.int8)
+        self.output = _logits(last.weight[self.ids], None if last.bias is None else last.bias[self.ids], model.int8)
     def encode(self, src, src_mask): return self.model.encode(src, src_mask)
     def step(self, token, memory, src_mask, cache=None):
         sentence = torch.arange(len(token), device=token.device) if cache is None else cache.sentence
