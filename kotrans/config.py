@@ -133,7 +133,7 @@ class BatchConfig(VocabularyConfig):
     batch_tokens:int=0 # Tokens in a batch, padding included; 0 counts sentences instead
     over_budget:str='alone' # A pair of more tokens than batch_tokens: alone in a batch, or error
     num_epochs:int=100 # Passes over the corpus
-    max_minutes:float=0.0 # End training after so many minutes, in the middle of an epoch if need be; 0 sets no limit
+    max_minutes:float=0.0 # End training after so many minutes, in the middle of an epoch if need be; minutes before a stop count too; 0 sets no limit
     accumulation_steps:int=1 # Batches whose gradients are added up before a step
 
     def validate(self):
