@@ -18,7 +18,7 @@ from .cli import InputError,atomic_write
 from .config import BaseConfig,TransformerConfig,load_config,preset as get_preset
 from .corpora import download_data,read_parallel
 from .masking import padding_mask,target_mask
-from .ranks import from_writer,is_writer,join_ranks
+from .ranks import end_rank,from_writer,is_writer,join_ranks
 from .shards import Shards
 from .tokenizer import load_tokenizers,train_tokenizers
 from .training import MAY_CHANGE,Trainer,pick_device
@@ -179,6 +179,7 @@ def train(
     history = trainer.train()
     trainer.say(f'trained in {(time.perf_counter()-start)/60:.1f} minutes; the best model is {c.checkpoint_dir}/best_model.pt')
     if report and is_writer(): test_report(c, seed=c.seed, epochs=len(history), minutes=sum(r['seconds'] for r in history)/60, parameters=sum(p.numel() for p in trainer.model.parameters()))
+    if ranks>1: end_rank()
 
 # %% ../nbs/14a_pipeline.ipynb #528b8af4
 def check_pipeline(
