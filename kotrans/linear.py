@@ -44,7 +44,7 @@ def use_onednn()->bool: # The same answer whenever it is asked on the same machi
 
 # %% ../nbs/05a_linear.ipynb #7ddd5eab
 def keep_code(
-    shapes:int=64, # Products whose machine code is kept
+    shapes:int=32, # Products whose machine code is kept
 ):
     "Limit what oneDNN remembers, where the environment does not say how much; must come before the first product"
     for name in ('LRU_CACHE_CAPACITY', 'ONEDNN_PRIMITIVE_CACHE_CAPACITY'): os.environ.setdefault(name, str(shapes))

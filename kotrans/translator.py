@@ -11,7 +11,7 @@ import contextlib,json,os,re,sys,threading,time,unicodedata
 from concurrent.futures import CancelledError,FIRST_EXCEPTION,ThreadPoolExecutor,wait
 from dataclasses import dataclass,replace
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import islice,pairwise
 from pathlib import Path
 import torch
 from tqdm import tqdm
@@ -321,14 +321,15 @@ def lines_out(self:Translator,
 
 @patch
 def stream(self:Translator,
-    file, # A binary file handle
+    file, # A binary file handle, or lines as `str`, however they come
     path='input', # Its name, for messages
     errors:str='strict', # `strict` or `replace`, for bytes that are not UTF-8
     skip:int=0, # Lines at the beginning whose translations are there already
     **form, # What `lines_out` takes
 ): # Yields lists of translations: *n* lines in, *n* lines out
     "Translate lines as they arrive"
-    for lines in line_windows(file, path, errors=errors):
+    source = iter(file) if not hasattr(file, 'read1') else None
+    for lines in line_windows(file, path, errors=errors) if source is None else iter(lambda: [*islice(source, self.batch_size)], []):
         done,skip = min(skip, len(lines)),max(0, skip-len(lines))
         if done<len(lines): yield self.lines_out(lines, **form)[done:]
     if skip: raise InputError(f'{path}: {skip} fewer lines than are translated already; is the output from another file?')
