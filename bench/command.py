@@ -4,13 +4,13 @@
 
 The ways to search take turns, --rounds times; medians are reported, with the peak of memory. Beside them what starting alone costs: the same for a file of one line.
 """
-import argparse,json,os,platform,statistics,subprocess,sys,tempfile,time
+import argparse,json,platform,statistics,subprocess,sys,tempfile,time
 from itertools import islice
 from pathlib import Path
-from turns import processor
+from turns import machine
 
 WAYS = {'greedy': ['--method', 'greedy'], 'greedy, int8': ['--method', 'greedy', '--int8'], 'beam 4': [], 'beam 4, int8': ['--int8']}
-CHILD = "import json,resource,sys; from kotrans.cli import translator; translator.translate(); print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+CHILD = "import resource; from kotrans.cli import translator; translator.translate(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -29,7 +29,7 @@ def main():
             return seconds, int(done.stdout.split()[-1])/(2**20 if sys.platform=='darwin' else 1024)
         rounds = [{name: run(many, o) for name,o in WAYS.items()} | dict(start=run(one, [])) for _ in range(a.rounds)]
     rows = {name: dict(lines_per_second=round(len(lines)/statistics.median(r[name][0] for r in rounds)), peak_mib=round(max(r[name][1] for r in rounds)), seconds=[round(r[name][0], 2) for r in rounds]) for name in WAYS}
-    record = dict(machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor(), python=platform.python_version(), lines=len(lines), characters=sum(map(len, lines)), rounds=a.rounds,
+    record = dict(**machine(), python=platform.python_version(), lines=len(lines), characters=sum(map(len, lines)), rounds=a.rounds,
                   start_seconds=round(statistics.median(r['start'][0] for r in rounds), 2), ways=rows)
     for name,x in rows.items(): print(f"{name:14} {x['lines_per_second']:>6,} lines/s  {x['peak_mib']:>5,} MiB")
     print(f"one line: {record['start_seconds']} s")

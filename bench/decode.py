@@ -14,11 +14,11 @@ Reported are medians over the rounds, and how many translations are those of kot
 differently, and random weights leave much undecided. Ratios are medians of the ratios within a round, each family at its own best layout.
 `transformers` and `ctranslate2` are looked for under --peers-python, `joeynmt` under --joey-python; who is not installed is named.
 """
-import argparse,json,os,platform,statistics,sys,tempfile
+import argparse,json,os,statistics,sys,tempfile
 from pathlib import Path
 import torch
-from decode_systems import SIZES,SYSTEMS
-from turns import Worker,measure,processor
+from decode_systems import SIZES,SYSTEMS,kotrans_model
+from turns import Worker,measure,machine
 
 PYTHON = {'Hugging Face': 'peers_python', 'CTranslate2': 'peers_python', 'CTranslate2 int8': 'peers_python', 'JoeyNMT': 'joey_python'}      # whose interpreter another argument names
 SLOW = {'JoeyNMT': 4, 'kotrans, chapter 13': 4}   # no cache, or no hurry: one batch in so many is enough to know, and nobody would ask them for single sentences
@@ -26,11 +26,8 @@ GOALS = [('kotrans', 'Hugging Face'), ('kotrans', 'CTranslate2'), ('kotrans int8
 
 def make_weights(size):
     "A model that knows nothing, its outputs less evenly distributed than at the start of training"
-    from kotrans.config import TransformerConfig
-    from kotrans.transformer import Transformer
     torch.manual_seed(3)
-    c = dict(SIZES[size]); v = c.pop('vocab')
-    m = Transformer(TransformerConfig(**c, tie_embeddings=False, max_len=512), v, v)
+    m = kotrans_model(size)
     m.output_proj.weight.data.mul_(3.)
     return m.state_dict()
 
@@ -121,7 +118,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = f'{folder}/weights.pt'
         torch.save(dict(weights=make_weights(a.size), sources=sorted(shuffled, key=len, reverse=True), shuffled=shuffled), path)
-        record = dict(setting=dict(size=a.size, sentences=a.sentences, length=a.length, batch=a.batch, rounds=a.rounds, cores=a.cores, machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor(),
+        record = dict(setting=dict(size=a.size, sentences=a.sentences, length=a.length, batch=a.batch, rounds=a.rounds, cores=a.cores, **machine(),
                                    load=round(os.getloadavg()[0], 2)), throughput=[], latency=[], missing={})
         for beam in a.beams:
             table,missing = throughput(a, path, beam)

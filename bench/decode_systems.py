@@ -19,17 +19,21 @@ def padded(rows):
     n = max(map(len, rows))+1
     return torch.tensor([[*r, EOS]+[PAD]*(n-1-len(r)) for r in rows])
 
+def kotrans_model(size):
+    "An untrained `Transformer` of one of the sizes"
+    from kotrans.config import TransformerConfig
+    from kotrans.transformer import Transformer
+    c = dict(SIZES[size]); v = c.pop('vocab')
+    return Transformer(TransformerConfig(**c, tie_embeddings=False, max_len=512), v, v).eval()
+
 # A system is a function of (weights, arguments) that gives a function from a batch of sources to its translations, and what there is to tell
 
 def kotrans_system(w, a, int8=False):
     "The library's own search"
     import kotrans
-    from kotrans.config import TransformerConfig
     from kotrans.fast_decoding import SearchOptions,pack,search
     from kotrans.training import keep_pages
-    from kotrans.transformer import Transformer
-    c = dict(SIZES[a.size]); v = c.pop('vocab')
-    model = Transformer(TransformerConfig(**c, tie_embeddings=False, max_len=512), v, v).eval()
+    model = kotrans_model(a.size)
     model.load_state_dict(w)
     model = pack(model, int8)
     o = SearchOptions(method='beam' if a.beam>1 else 'greedy', beam_size=a.beam, max_len_a=0, max_len_b=a.length, min_len_b=a.length, length_penalty=1., penalty='length')
@@ -38,13 +42,10 @@ def kotrans_system(w, a, int8=False):
 def plain_system(w, a):
     "The search of chapter 13, for reading"
     import kotrans
-    from kotrans.config import TransformerConfig
     from kotrans.decoding import beam_search,greedy_search
-    from kotrans.transformer import Transformer
-    c = dict(SIZES[a.size]); v = c.pop('vocab')
-    model = Transformer(TransformerConfig(**c, tie_embeddings=False, max_len=512), v, v).eval()
+    model = kotrans_model(a.size)
     model.load_state_dict(w)
-    model.output_proj.bias = torch.nn.Parameter(torch.zeros(v))
+    model.output_proj.bias = torch.nn.Parameter(torch.zeros(SIZES[a.size]['vocab']))
     with torch.no_grad(): model.output_proj.bias[EOS] = -1e4          # never ends by itself
     @torch.inference_mode()
     def one(rows):

@@ -14,7 +14,7 @@ from sacrebleu.significance import PairedTest
 import kotrans
 from kotrans.cli import InputError,read_lines
 from kotrans.translator import Translator
-from turns import processor
+from turns import machine
 
 def compare(plain, int8, references, samples):
     "Scores of both outputs, with intervals"
@@ -37,7 +37,7 @@ def main():
     p.add_argument('--set', nargs=4, action='append', required=True, metavar=('NAME', 'CHECKPOINT', 'SENTENCES', 'REFERENCES')); p.add_argument('--beam', type=int, default=4)
     p.add_argument('--samples', type=int, default=1000); p.add_argument('--json')
     a = p.parse_args()
-    record = dict(machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), beam=a.beam, samples=a.samples, sets=[])
+    record = dict(**machine(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), beam=a.beam, samples=a.samples, sets=[])
     try:
         for name,checkpoint,sentences,references in a.set:
             src,ref = read_lines(sentences),read_lines(references)

@@ -18,11 +18,11 @@ product of the same round, by `torch.mm` or oneDNN, whichever is faster (the sha
 kotrans against the fastest peer is likewise the median of the ratios within a round. Work that was interrupted, or cut into pieces, is continued with
 --more, which adds the rounds to those in the file.
 """
-import argparse,json,os,platform,statistics,sys,tempfile
+import argparse,json,os,statistics,sys,tempfile
 from pathlib import Path
 import numpy as np
 from train_systems import BOS,EOS,PAD,SIZES,SYSTEMS
-from turns import Worker,measure,processor
+from turns import Worker,measure,machine
 
 PYTHON = {'Marian': 'peers_python', 'Marian, fused': 'peers_python', 'JoeyNMT': 'joey_python'}       # whose interpreter another argument names
 
@@ -110,7 +110,7 @@ def main():
     tokens,flops = sum(len(t)+1 for b in rows for _,t in b),sum(useful_flops(b, c) for b in rows)
     fill = lambda side, less: round(float(sum((x!=PAD).sum()-less*len(x) for n,x in arrays.items() if n.startswith(side))/sum(len(x)*(x.shape[1]-less) for n,x in arrays.items() if n.startswith(side))), 3)
     setting = dict(size=a.size, batches=a.batches, target_tokens=tokens, target_fill=fill('tgt', 1), source_fill=fill('src', 0), threads=a.threads, seed=a.seed, tied=a.tied,
-                   machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor())
+                   **machine())
     kinds = {n: ('kotrans', off) for n,off in rungs(a).items()} if a.ladder else {n: (n, '') for n in SYSTEMS if n!='gemm' and (not a.only or n in a.only)}
     workers,missing,about = {},{},{}
     with tempfile.TemporaryDirectory() as folder:

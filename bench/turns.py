@@ -21,6 +21,10 @@ def processor():
     try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
     except (OSError, StopIteration): return platform.machine()
 
+def machine():
+    "What a measurement was made on, without naming anybody's computer"
+    return dict(machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor())
+
 class Worker:
     "A system in its own process"
     def __init__(self, name, script, *arguments, python=sys.executable, threads=1):
