@@ -319,6 +319,9 @@ def lines_out(self:Translator,
     as_dict = lambda c: dict(text=c.text, score=round(c.score, 5), log_prob=round(c.log_prob, 5), finished=c.finished)
     return [json.dumps(dict(source=l, translations=[as_dict(c) for c in found]), ensure_ascii=False) for l,found in zip(lines, self.candidates(lines))]
 
+def _gathered(lines, n):
+    while some := [*islice(lines, n)]: yield some
+
 @patch
 def stream(self:Translator,
     file, # A binary file handle, or lines as `str`, however they come
@@ -328,8 +331,7 @@ def stream(self:Translator,
     **form, # What `lines_out` takes
 ): # Yields lists of translations: *n* lines in, *n* lines out
     "Translate lines as they arrive"
-    source = iter(file) if not hasattr(file, 'read1') else None
-    for lines in line_windows(file, path, errors=errors) if source is None else iter(lambda: [*islice(source, self.batch_size)], []):
+    for lines in line_windows(file, path, errors=errors) if hasattr(file, 'read1') else _gathered(iter(file), self.batch_size):
         done,skip = min(skip, len(lines)),max(0, skip-len(lines))
         if done<len(lines): yield self.lines_out(lines, **form)[done:]
     if skip: raise InputError(f'{path}: {skip} fewer lines than are translated already; is the output from another file?')
