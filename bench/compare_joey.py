@@ -4,12 +4,12 @@
         --minutes 60 --threads 2 --joey-python ../venv-joey/bin/python --json results/joey.json
 
 `--train`, `--valid` and `--test` name pairs of text files, without .ko and .en. What is made on the way stays in the folder (first argument);
-what is there already is not made again, so stages can be run one by one with `--only` (prepare, kotrans, joey, score), each in its own hour.
+what is there already is not made again, so stages can be run one by one with `--only` (prepare, kotrans, translate, joey, score; `translate` is kotrans', with what it trained), each in its own hour.
 
 The same for both: the text (normalised once), the two SentencePiece models of `kotrans-train-tokenizer`, the sizes of the model (those of the kotrans
 preset or --config), the number of threads, and the time. The clock starts before the process does, so that imports, reading and encoding count;
 it ends at --minutes, in the middle of an epoch. After that each validates once more what it has, keeps what is best on the validation set, and
-translates the test set by its own beam search with --beam hypotheses, which is timed but not part of the budget.
+translates the test set by its own beam search with --beam hypotheses and the same --length-penalty (both know GNMT's), which is timed but not part of the budget.
 
 kotrans runs as `kotrans-train` with the preset; `--set field=value` changes config fields.
 JoeyNMT runs its own `train` with what its example configs and its documentation recommend for a Transformer, and what a CPU asks for: token batches, Adam with
@@ -26,7 +26,7 @@ Scores are sacrebleu's BLEU and chrF, their difference judged by its paired boot
 import argparse,hashlib,json,os,platform,signal,subprocess,sys,time
 from pathlib import Path
 
-STAGES = 'prepare', 'kotrans', 'joey', 'score'
+STAGES = 'prepare', 'kotrans', 'translate', 'joey', 'score'
 
 def write_json(path, record): Path(path).write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
 def read_json(path): return json.loads(Path(path).read_text('utf-8'))
@@ -140,24 +140,29 @@ def door(a, chapter, command, *args):
     subprocess.run([sys.executable, '-P', '-c', f'import sys; from kotrans.cli import {chapter}; sys.exit({chapter}.{command}())', *args], check=True, env=environment(a))
 
 def run_kotrans(a):
-    "Train for the time there is, translate the test set"
+    "Train for the time there is"
     import csv,kotrans,torch
     from kotrans.checkpoint import load_checkpoint
-    for name in ('encoded', 'checkpoints', 'logs'): subprocess.run(['rm', '-rf', a.folder/name], check=True)
+    for name in ('encoded', 'checkpoints', 'logs', 'kotrans.out'): subprocess.run(['rm', '-rf', a.folder/name], check=True)
     c,config = config_of(a).replace(num_epochs=10_000),a.folder/'kotrans.toml'
     config.write_text(as_toml(c), 'utf-8')
     load,began = os.getloadavg()[0],time.time()
     door(a, 'encoding', 'encode_data', *(x for k in ('data_dir', 'vocab_dir', 'encoded_dir', 'max_len') for x in (f'--{k}', str(getattr(c, k)))))
     door(a, 'pipeline', 'train', '--config', str(config), '--no-report', '--max-minutes', f'{a.minutes-(time.time()-began)/60-a.start_seconds/60:.3f}')
     trained = (time.time()-began)/60
-    start = time.time()
-    door(a, 'translator', 'translate', '--file', str(a.folder/'data'/'test.ko'), '--output', str(a.folder/'kotrans.out'), '--checkpoint', str(a.folder/'checkpoints'/'best_model.pt'),
-         '--beam-size', str(a.beam), '--device', 'cpu')
     state = load_checkpoint(a.folder/'checkpoints'/'best_model.pt')
     rows = [{k: float(v) for k,v in r.items() if v} for r in csv.DictReader(open(a.folder/'logs'/'training.csv'))]
     fields = {k: v for k,v in state['config'].items() if not k.endswith('_dir')}
     write_json(a.folder/'kotrans.run.json', dict(version=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), load=round(load, 2), minutes=round(trained, 2), steps=int(rows[-1]['step']),
-        tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in rows)), epochs=rows[-1]['epoch'], parameters=sum({v.data_ptr(): v.numel() for v in state['weights'].values()}.values()), validations=rows, config=fields, decode_seconds=round(time.time()-start, 1)))
+        tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in rows)), epochs=rows[-1]['epoch'], parameters=sum({v.data_ptr(): v.numel() for v in state['weights'].values()}.values()), validations=rows, config=fields))
+
+def translate_kotrans(a):
+    "Translate the test set with the best model"
+    start = time.time()
+    door(a, 'translator', 'translate', '--file', str(a.folder/'data'/'test.ko'), '--output', str(a.folder/'kotrans.out'), '--checkpoint', str(a.folder/'checkpoints'/'best_model.pt'),
+         '--beam-size', str(a.beam), '--length-penalty', str(a.length_penalty), '--device', 'cpu')
+    path = a.folder/'kotrans.run.json'
+    write_json(path, read_json(path) | dict(decode_seconds=round(time.time()-start, 1)))
 
 def joey_config(a):
     "JoeyNMT's config for the same sizes"
@@ -170,7 +175,7 @@ def joey_config(a):
     config = dict(name='compare', joeynmt_version='2.3.0', model_dir=str(f/'joey'), use_cuda=False, fp16=False, random_seed=a.seed, num_workers=0,
         data=dict(train=str(f/'data'/'train'), dev=str(f/'data'/'validation'), test=str(f/'data'/'test'), dataset_type='plain', sample_dev_subset=-1, src=text('ko'), trg=text('en'),
                   special_symbols=dict(unk_token='<unk>', unk_id=0, pad_token='<pad>', pad_id=1, bos_token='<s>', bos_id=2, eos_token='</s>', eos_id=3)),
-        testing=dict(batch_size=64, batch_type='sentence', max_output_length=100, eval_metrics=['bleu', 'chrf'], beam_size=a.beam, beam_alpha=1.0, sacrebleu_cfg=dict(tokenize='13a')),
+        testing=dict(batch_size=64, batch_type='sentence', max_output_length=100, eval_metrics=['bleu', 'chrf'], beam_size=a.beam, beam_alpha=a.length_penalty, sacrebleu_cfg=dict(tokenize='13a')),
         training=dict(loss='crossentropy', normalization='tokens', label_smoothing=.1, optimizer='adam', adam_betas=[.9, .98], clip_grad_norm=1.0, learning_rate=.001, learning_rate_min=.0001*.01, learning_rate_warmup=1000,
                       scheduling='warmupinversesquareroot', batch_size=2048, batch_type='token', batch_multiplier=1, epochs=1000, validation_freq=often, logging_freq=max(1, often//10), early_stopping_metric='bleu',
                       keep_best_ckpts=5, shuffle=True, overwrite=True, print_valid_sents=[0, 1]),
@@ -224,7 +229,7 @@ def score(a):
     signatures,found = PairedTest([*outputs.items()], metrics, references=None, test_type='bs', n_samples=1000)()
     scores = {m: {n: dict(score=round(float(r.score), 2), mean=round(float(r.mean), 2), ci=round(float(r.ci), 2), **(dict(p=round(float(r.p_value), 4)) if r.p_value is not None else {})) for n,r in zip(names, found[key])} for m,key in zip(metrics, (k for k in found if k!='System'))}    # sacrebleu calls them BLEU and chrF2
     systems = dict(kotrans=read_json(a.folder/'kotrans.run.json'), JoeyNMT=read_json(a.folder/'joey.run.json'))
-    record = dict(minutes=a.minutes, threads=a.threads, **machine(), seed=a.seed, vocabularies=a.vocab, beam=a.beam, data=read_json(a.folder/'data.json'),
+    record = dict(minutes=a.minutes, threads=a.threads, **machine(), seed=a.seed, vocabularies=a.vocab, beam=a.beam, length_penalty=a.length_penalty, data=read_json(a.folder/'data.json'),
                   scores=scores, signatures={m: str(s) for m,s in signatures.items()}, systems=systems)
     for m,s in scores.items():
         print(f"{m:5} kotrans {s['kotrans']['score']:6.2f} ± {s['kotrans']['ci']:.2f}   JoeyNMT {s['JoeyNMT']['score']:6.2f} ± {s['JoeyNMT']['ci']:.2f}   p = {s['kotrans']['p']:.4f}")
@@ -240,7 +245,7 @@ def main():
     for part in ('train', 'valid', 'test'): p.add_argument(f'--{part}', help='path of two text files, without .ko and .en')
     p.add_argument('--minutes', type=float, default=60.); p.add_argument('--threads', type=int, default=os.cpu_count()); p.add_argument('--seed', type=int, default=42)
     p.add_argument('--preset', default='small'); p.add_argument('--config', help='a kotrans config file, instead of the preset'); p.add_argument('--set', nargs='*', default=[], metavar='FIELD=VALUE')
-    p.add_argument('--vocab', type=int, default=8000, help='entries of each of the two vocabularies'); p.add_argument('--beam', type=int, default=5)
+    p.add_argument('--vocab', type=int, default=8000, help='entries of each of the two vocabularies'); p.add_argument('--beam', type=int, default=5); p.add_argument('--length-penalty', type=float, default=1., help="α of GNMT's length penalty, for both")
     p.add_argument('--start-seconds', type=float, default=4., help="what importing and building takes kotrans before its own clock starts")
     p.add_argument('--joey-python', default=sys.executable); p.add_argument('--joey', nargs='*', default=[], metavar='PATH=VALUE')
     p.add_argument('--pairs', type=int, default=0, help='train on the first so many pairs'); p.add_argument('--held-out', type=int, default=0, help='validate and test on the first so many')
@@ -249,13 +254,13 @@ def main():
     a.folder = a.folder.resolve()
     if a.drive: return drive(a.folder, a.minutes, a.drive, a.beam)
     from kotrans.cli import InputError
-    made = dict(prepare='data.json', kotrans='kotrans.run.json', joey='joey.run.json')
+    made = dict(prepare='data.json', kotrans='kotrans.run.json', translate='kotrans.out', joey='joey.run.json')
     try:
         for stage in STAGES:
             if stage not in a.only: continue
             if stage in made and (a.folder/made[stage]).exists() and a.only is STAGES: continue
             if stage=='prepare' and not (a.train and a.valid and a.test): raise InputError('prepare: needs --train, --valid and --test')
-            dict(prepare=prepare, kotrans=run_kotrans, joey=run_joey, score=score)[stage](a)
+            dict(prepare=prepare, kotrans=run_kotrans, translate=translate_kotrans, joey=run_joey, score=score)[stage](a)
     except InputError as e: sys.exit(f'compare_joey: error: {e}')
     except subprocess.CalledProcessError as e: sys.exit(f'compare_joey: error: a command of kotrans ended with status {e.returncode}')
 

@@ -210,7 +210,7 @@ PRESETS = dict(
     tiny=dict(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=2000, tgt_vocab_size=2000,
               batch_tokens=1024, num_epochs=10, max_minutes=7.5, warmup_steps=800),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000, tgt_vocab_size=8000,
-               batch_tokens=4096, num_epochs=30),
+               batch_tokens=2048, num_epochs=30, warmup_steps=1000, dropout=.2, norm_first=True, ema_decay=.999),
     base=dict())
 
 # %% ../nbs/00_config.ipynb #6eaee801
