@@ -10,7 +10,7 @@ from pathlib import Path
 from turns import machine
 
 WAYS = {'greedy': ['--method', 'greedy'], 'greedy, int8': ['--method', 'greedy', '--int8'], 'beam 4': [], 'beam 4, int8': ['--int8']}
-CHILD = "import resource; from kotrans.cli import translator; translator.translate(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+CHILD = "import resource; from kotrans.cli import terminal; terminal.translate(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])

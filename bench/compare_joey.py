@@ -159,7 +159,7 @@ def run_kotrans(a):
 def translate_kotrans(a):
     "Translate the test set with the best model"
     start = time.time()
-    door(a, 'translator', 'translate', '--file', str(a.folder/'data'/'test.ko'), '--output', str(a.folder/'kotrans.out'), '--checkpoint', str(a.folder/'checkpoints'/'best_model.pt'),
+    door(a, 'terminal', 'translate', '--file', str(a.folder/'data'/'test.ko'), '--output', str(a.folder/'kotrans.out'), '--checkpoint', str(a.folder/'checkpoints'/'best_model.pt'),
          '--beam-size', str(a.beam), '--length-penalty', str(a.length_penalty), '--device', 'cpu')
     path = a.folder/'kotrans.run.json'
     write_json(path, read_json(path) | dict(decode_seconds=round(time.time()-start, 1)))

@@ -31,7 +31,8 @@ def kotrans_model(size):
 def kotrans_system(w, a, int8=False):
     "The library's own search"
     import kotrans
-    from kotrans.fast_decoding import SearchOptions,pack,search
+    from kotrans.fast_decoding import SearchOptions,search
+    from kotrans.packing import pack
     from kotrans.training import keep_pages
     model = kotrans_model(a.size)
     model.load_state_dict(w)

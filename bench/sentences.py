@@ -82,7 +82,7 @@ def kiwi():
     return lambda t: [s.text for s in k.split_into_sents(t)]
 
 def kotrans():
-    from kotrans.translator import split_sentences
+    from kotrans.sentences import split_sentences
     return split_sentences
 
 def kss(backend):
