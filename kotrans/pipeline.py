@@ -15,7 +15,7 @@ from .encoding import encode_split,open_corpus
 from .checkpoint import load_checkpoint,newest_checkpoint
 from .splitting import split_data
 from .cli import InputError,atomic_write
-from .config import BaseConfig,TransformerConfig,load_config,preset as get_preset
+from .config import TransformerConfig,load_config,preset as get_preset
 from .corpora import download_data,read_parallel
 from .masking import padding_mask,target_mask
 from .ranks import end_rank,from_writer,is_writer,join_ranks
@@ -142,18 +142,22 @@ def test_report(
 def run_config(
     preset:str='', # tiny, small or base
     config:str='', # A .toml or .py file, instead
-    resume:str='', # A checkpoint, instead
+    resume:str='', # A checkpoint to go on from
     anyway:str='', # What may differ from the checkpoint: with `config` among it, every field
     **fields, # Config fields that were given one by one
 )->TransformerConfig: # The config of the run
     "The config that the arguments of `kotrans-train` describe"
-    if sum(map(bool, (preset, config, resume)))>1: raise InputError('preset, config and resume: give at most one of them')
-    if not resume: return (load_config(config) if config else get_preset(preset or 'base')).replace(**fields)
+    if preset and config: raise InputError('preset and config: give at most one of them')
+    described = (load_config(config) if config else get_preset(preset or 'base')).replace(**fields)
+    if not resume: return described
     saved = TransformerConfig(**load_checkpoint(resume)['config'])
-    for name,value in saved.replace(**fields).to_dict().items():
-        if name in fields and name not in MAY_CHANGE and value!=getattr(saved, name) and 'config' not in anyway.split(','):
-            raise InputError(f'{name}={value!r}: {resume} was trained with {getattr(saved, name)!r}; a resumed run keeps it, unless given --resume-anyway config')
-    return saved.replace(**fields)
+    c = described if preset or config else saved.replace(**fields)
+    c = c.replace(**{n: getattr(saved, n) for n in ('src_vocab_size', 'tgt_vocab_size') if n not in fields})    # the tokenizers know better
+    changed = [n for n,v in c.to_dict().items() if n not in MAY_CHANGE and v!=getattr(saved, n)]
+    if changed and 'config' not in anyway.split(','):
+        now,then = (', '.join(f'{n}={getattr(o, n)!r}' for n in changed) for o in (c, saved))
+        raise InputError(f'{now}: {resume} was trained with {then}; a resumed run keeps that, unless given --resume-anyway config')
+    return c
 
 # %% ../nbs/14b_pipeline.ipynb #3ad4c98b
 def train(
@@ -167,8 +171,8 @@ def train(
 ):
     "Train a Korean-English Transformer"
     if resume=='auto':
-        resume = str(newest_checkpoint(fields.get('checkpoint_dir', BaseConfig.checkpoint_dir)) or '')
-        if resume: preset = config = ''
+        folder = (load_config(config) if config else TransformerConfig()).replace(**fields).checkpoint_dir
+        resume = str(newest_checkpoint(folder) or '')
     c = run_config(preset or ('tiny' if small and not config and not resume else ''), config, resume, resume_anyway, **fields)
     _,ranks,_ = join_ranks(pick_device(c.device))
     if small and is_writer(): prepare(c)

@@ -554,7 +554,8 @@ def _leave(self:Trainer):
 @patch
 def _out_of_time(self:Trainer):
     "Whether `max_minutes` are over"
-    if self.late: self.say(f'stopped at step {self.step:,}: {self.config.max_minutes:g} minutes are over; go on with: kotrans-train --resume auto --max-minutes {2*self.config.max_minutes:g}')
+    c = self.config
+    if self.late: self.say(f'stopped at step {self.step:,}: {c.max_minutes:g} minutes are over; go on with: kotrans-train --resume auto --checkpoint-dir {c.checkpoint_dir} --max-minutes {2*c.max_minutes:g}')
     return self.late
 
 @patch
