@@ -215,22 +215,18 @@ def run_joey(a):
 
 def score(a):
     "BLEU and chrF of both, and whether they differ"
-    import sacrebleu
-    from sacrebleu.significance import PairedTest
     from kotrans.cli import read_lines
+    from scores import paired_scores
     from turns import machine
     references = read_lines(a.folder/'data'/'test.en')
     names = ['JoeyNMT', 'kotrans']
     outputs = {n: read_lines(a.folder/f'{f}.out') for n,f in zip(names, ('joey', 'kotrans'))}
     for n,lines in outputs.items():
         if len(lines)!=len(references): sys.exit(f'{n}: {len(lines)} translations of {len(references)} sentences; run its stage again')
-    metrics = dict(BLEU=sacrebleu.BLEU(references=[references]), chrF=sacrebleu.CHRF(references=[references]))
-    os.environ.setdefault('SACREBLEU_SEED', '12345')
-    signatures,found = PairedTest([*outputs.items()], metrics, references=None, test_type='bs', n_samples=1000)()
-    scores = {m: {n: dict(score=round(float(r.score), 2), mean=round(float(r.mean), 2), ci=round(float(r.ci), 2), **(dict(p=round(float(r.p_value), 4)) if r.p_value is not None else {})) for n,r in zip(names, found[key])} for m,key in zip(metrics, (k for k in found if k!='System'))}    # sacrebleu calls them BLEU and chrF2
+    scores,signatures = paired_scores(outputs, references)
     systems = dict(kotrans=read_json(a.folder/'kotrans.run.json'), JoeyNMT=read_json(a.folder/'joey.run.json'))
     record = dict(minutes=a.minutes, threads=a.threads, **machine(), seed=a.seed, vocabularies=a.vocab, beam=a.beam, length_penalty=a.length_penalty, data=read_json(a.folder/'data.json'),
-                  scores=scores, signatures={m: str(s) for m,s in signatures.items()}, systems=systems)
+                  scores=scores, signatures=signatures, systems=systems)
     for m,s in scores.items():
         print(f"{m:5} kotrans {s['kotrans']['score']:6.2f} ± {s['kotrans']['ci']:.2f}   JoeyNMT {s['JoeyNMT']['score']:6.2f} ± {s['JoeyNMT']['ci']:.2f}   p = {s['kotrans']['p']:.4f}")
     for n,s in systems.items(): print(f"{n:8} {s['minutes']:.1f} minutes, {s['steps']:,} steps, {s['tokens']:,} target tokens, epoch {s['epochs']}, {s['parameters']:,} parameters; test set translated in {s['decode_seconds']:.0f} s")
