@@ -31,7 +31,7 @@ def main():
         try: rows = [{k: float(v) for k,v in r.items() if v} for r in csv.DictReader(open(a.log, encoding='utf-8'))]
         except OSError as e: raise InputError(f'{a.log}: cannot be read ({e.strerror})') from None
         record = dict(**machine(), threads=torch.get_num_threads(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), beam=a.beam, length_penalty=a.length_penalty,
-                      config=config, log=rows, checkpoints={n: dict(step=s['step'], **s['valid']) for n,s in states.items()}, sets={})
+                      config=config, log=rows, checkpoints={n: dict(s['valid']) for n,s in states.items()}, sets={})
         for name,sentences,references in a.set:
             src,ref = read_lines(sentences),read_lines(references)
             if len(src)!=len(ref): raise InputError(f'{references}: {len(ref):,} lines for {len(src):,} sentences')
