@@ -121,10 +121,13 @@ def _side_by_side(self:Translator, run, batches, workers):
     "What `run` makes of each of `batches`, by so many workers"
     layout = workers,max(1, torch.get_num_threads()//workers)
     if self.pool is None or self.pool[0]!=layout: self.pool = layout,ThreadPoolExecutor(workers, initializer=_own_threads, initargs=layout[1:])
-    stop = threading.Event()
-    futures = [self.pool[1].submit(run, rows, lambda model: _Until(model, stop)) for rows in batches]
+    stop,futures = threading.Event(),[]
     try:
-        for f in wait(futures, return_when=FIRST_EXCEPTION).done: f.result()         # raises what was raised
+        for rows in batches: futures.append(self.pool[1].submit(run, rows, lambda model: _Until(model, stop)))
+        pending = futures
+        while pending:
+            done,pending = wait(pending, timeout=1, return_when=FIRST_EXCEPTION)     # a signal is seen when this returns, if not before
+            for f in done: f.result()                                               # raises what was raised
         return [f.result() for f in futures]
     except BaseException:
         stop.set()
