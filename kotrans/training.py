@@ -398,7 +398,7 @@ def corpus_hash(self:Trainer)->str: # 64 hexadecimal digits
 
 # %% ../nbs/12_training.ipynb #2594e0d3
 PLAN = 'seed batch_size batch_tokens shards shards_per_epoch'.split()
-MAY_CHANGE = ('num_epochs max_minutes patience max_bad_steps device data_dir vocab_dir checkpoint_dir log_dir log '
+MAY_CHANGE = ('num_epochs max_minutes patience max_bad_steps device data_dir vocab_dir encoded_dir checkpoint_dir log_dir log '
               'save_every save_every_steps save_every_minutes keep_checkpoints eval_every').split()
 
 @patch
