@@ -141,7 +141,8 @@ def door(a, chapter, command, *args):
 
 def run_kotrans(a):
     "Train for the time there is"
-    import csv,kotrans,torch
+    import kotrans,torch
+    from kotrans.analysis import read_log
     from kotrans.checkpoint import load_checkpoint
     for name in ('encoded', 'checkpoints', 'logs', 'kotrans.out'): subprocess.run(['rm', '-rf', a.folder/name], check=True)
     c,config = config_of(a).replace(num_epochs=10_000),a.folder/'kotrans.toml'
@@ -151,7 +152,7 @@ def run_kotrans(a):
     door(a, 'pipeline', 'train', '--config', str(config), '--no-report', '--max-minutes', f'{a.minutes-(time.time()-began)/60-a.start_seconds/60:.3f}')
     trained = (time.time()-began)/60
     state = load_checkpoint(a.folder/'checkpoints'/'best_model.pt')
-    rows = [{k: float(v) for k,v in r.items() if v} for r in csv.DictReader(open(a.folder/'logs'/'training.csv'))]
+    rows = read_log(a.folder/'logs')
     fields = {k: v for k,v in state['config'].items() if not k.endswith('_dir')}
     write_json(a.folder/'kotrans.run.json', dict(version=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), load=round(load, 2), minutes=round(trained, 2), steps=int(rows[-1]['step']),
         tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in rows)), epochs=rows[-1]['epoch'], parameters=sum({v.data_ptr(): v.numel() for v in state['weights'].values()}.values()), validations=rows, config=fields))

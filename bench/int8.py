@@ -6,30 +6,28 @@ For each test set (a name, a checkpoint, the sentences and their references) and
 95% confidence intervals, the difference with its own (from the same resampled test sets, 1,000 of them, by sacrebleu's paired bootstrap seeds),
 whether sacrebleu's paired test calls it significant, and how many translations are the same to the letter.
 """
-import argparse,json,os,platform,sys
+import argparse,json,platform,sys
 from pathlib import Path
 import numpy as np
 import sacrebleu,torch
-from sacrebleu.significance import PairedTest
 import kotrans
 from kotrans.cli import InputError,read_lines
 from kotrans.translator import Translator
+from scores import paired_scores
 from turns import machine
 
 def compare(plain, int8, references, samples):
     "Scores of both outputs, with intervals"
     out = {}
     metrics = dict(BLEU=sacrebleu.BLEU(references=[references]), chrF=sacrebleu.CHRF(references=[references]))
-    os.environ.setdefault('SACREBLEU_SEED', '12345')
-    signatures,found = PairedTest([('float32', plain), ('int8', int8)], metrics, references=None, test_type='bs', n_samples=samples)()
-    keys = [k for k in found if k!='System']
+    scores,signatures = paired_scores(dict(float32=plain, int8=int8), references, samples)
     draws = np.random.default_rng(12345).integers(len(references), size=(samples, len(references)))
-    for (name,metric),key in zip(metrics.items(), keys):
-        rows = {who: dict(score=round(float(r.score), 2), ci=round(float(r.ci), 2)) for who,r in zip(('float32', 'int8'), found[key])}
+    for (name,metric),signature in zip(metrics.items(), signatures.values()):
+        rows = {who: dict(score=r['score'], ci=r['ci']) for who,r in scores[name].items()}
         # differences on resampled test sets, from the statistics of each sentence, as sacrebleu adds them up
         one,two = (np.array(metric._extract_corpus_statistics(x, None)) for x in (plain, int8))
         gaps = sorted(metric._compute_score_from_stats(list(two[d].sum(0))).score-metric._compute_score_from_stats(list(one[d].sum(0))).score for d in draws)
-        out[name] = rows | dict(difference=round(rows['int8']['score']-rows['float32']['score'], 2), low=round(gaps[int(.025*samples)], 2), high=round(gaps[int(.975*samples)-1], 2), p=round(float(found[key][1].p_value), 4), signature=str(signatures[key]))
+        out[name] = rows | dict(difference=round(rows['int8']['score']-rows['float32']['score'], 2), low=round(gaps[int(.025*samples)], 2), high=round(gaps[int(.975*samples)-1], 2), p=scores[name]['int8']['p'], signature=signature)
     return out
 
 def main():

@@ -8,10 +8,11 @@
 A checkpoint and a test set have a name each. BLEU and chrF are sacrebleu's, with intervals and p by its paired bootstrap (1,000 samples).
 The rows of the log go into the record too, so that the curve can be drawn.
 """
-import argparse,csv,json,platform,sys,time
+import argparse,json,platform,sys,time
 from pathlib import Path
 import torch
 import kotrans
+from kotrans.analysis import read_log
 from kotrans.checkpoint import load_checkpoint
 from kotrans.cli import InputError,read_lines
 from kotrans.translator import Translator
@@ -28,10 +29,8 @@ def main():
     try:
         states = {n: load_checkpoint(path) for n,path in paths.items()}
         config = {k: v for k,v in next(iter(states.values()))['config'].items() if not k.endswith('_dir')}
-        try: rows = [{k: float(v) for k,v in r.items() if v} for r in csv.DictReader(open(a.log, encoding='utf-8'))]
-        except OSError as e: raise InputError(f'{a.log}: cannot be read ({e.strerror})') from None
         record = dict(**machine(), threads=torch.get_num_threads(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), beam=a.beam, length_penalty=a.length_penalty,
-                      config=config, log=rows, checkpoints={n: dict(s['valid']) for n,s in states.items()}, sets={})
+                      config=config, log=read_log(a.log), checkpoints={n: dict(s['valid']) for n,s in states.items()}, sets={})
         for name,sentences,references in a.set:
             src,ref = read_lines(sentences),read_lines(references)
             if len(src)!=len(ref): raise InputError(f'{references}: {len(ref):,} lines for {len(src):,} sentences')
