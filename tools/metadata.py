@@ -2,6 +2,7 @@
 
     python tools/metadata.py           settings.ini beside pyproject.toml, constraints.txt, CITATION.cff, CHANGELOG.md, the package
     python tools/metadata.py --built   also what `pip` knows of the installed package
+    python tools/metadata.py --packed DIST      what is in the sdist and the wheel that lie there
 """
 import re,subprocess,sys,tomllib
 from configparser import ConfigParser
@@ -101,8 +102,24 @@ def built():
     relative = re.findall(r'\]\((?!https?://|#|mailto:)[^)]*\)', d.get_payload() or '')
     need(not relative, f'installed: relative links in the description, dead on PyPI: {relative[:3]}')
 
+def packed(folder):
+    "The built sdist and wheel hold the package, its data, stubs and licences; the sdist the notebooks, too"
+    import tarfile,zipfile
+    with tarfile.open(next(folder.glob('*.tar.gz'))) as f: source = {n.split('/', 1)[-1] for n in f.getnames()}
+    with zipfile.ZipFile(next(folder.glob('*.whl'))) as f: wheel = set(f.namelist())
+    here = lambda *patterns: {p.relative_to(root).as_posix() for x in patterns for p in root.glob(x) if p.is_file()}
+    both = here('kotrans/*.py', 'kotrans/*.pyi', 'kotrans/py.typed', 'kotrans/data/**/*')
+    need(not (lost := both-wheel), f'the wheel lacks {sorted(lost)}')
+    wanted = both | here('nbs/*.ipynb', 'LICENSE', 'README.md', 'CHANGELOG.md', 'settings.ini', 'pyproject.toml', 'setup.py')
+    need(not (lost := wanted-source), f'the sdist lacks {sorted(lost)}')
+    need(not (more := {n for n in wheel if not n.startswith(('kotrans/', 'kotrans-'))}), f'the wheel holds more than the package: {sorted(more)}')
+    need(sum('.dist-info/licenses/' in n for n in wheel)==2, 'the wheel does not hold both licences')
+    print(f'{len(wheel)} files in the wheel, {len(source)} in the sdist')
+
 if __name__=='__main__':
-    for f in (pyproject, versions, commands, importing)+((built,) if '--built' in sys.argv else ()): f()
+    if '--packed' in sys.argv: packed(Path(sys.argv[-1]).resolve())
+    else:
+        for f in (pyproject, versions, commands, importing)+((built,) if '--built' in sys.argv else ()): f()
     for t in trouble: print(t)
     print(f'{len(trouble)} disagreements' if trouble else 'one source for each fact: all agree')
     sys.exit(bool(trouble))
