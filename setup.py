@@ -28,7 +28,7 @@ setup(
     name=lib, version=cfg['version'], description=cfg['description'],
     author=cfg['author'], author_email=cfg['author_email'],
     url=cfg['git_url'], keywords=cfg['keywords'].split(),
-    license=licenses[cfg['license']], license_files=['LICENSE', f'{lib_path}/data/LICENSE'],
+    license=licenses[cfg['license']],
     project_urls={'Documentation': cfg['doc_host'] + cfg['doc_baseurl'],
                   'Source': git_url,
                   'Issues': f'{git_url}/issues',

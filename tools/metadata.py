@@ -25,7 +25,8 @@ def pyproject():
     "What nbdev 3 and build tools read is what settings.ini says"
     d = tomllib.loads(read('pyproject.toml')); project,nb = d['project'],d['tool']['nbdev']
     need(project['name']==cfg['lib_name'], f'pyproject.toml: name is {project["name"]!r}, settings.ini: lib_name is {cfg["lib_name"]!r}')
-    need(set(project)=={'name', 'dynamic'}, f'pyproject.toml: [project] states {sorted(set(project)-{"name", "dynamic"})} itself; leave it dynamic')
+    own = {'name', 'license-files', 'dynamic'}      # setup.py cannot give the first two
+    need(set(project)==own, f'pyproject.toml: [project] has {sorted(set(project)^own)} too much or too little; what settings.ini says is dynamic')
     for key,value in nb.items():
         if key in NBDEV3_ONLY: continue
         said = cfg.get(key); value = str(value)
