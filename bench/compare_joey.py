@@ -98,7 +98,7 @@ def drive(folder, minutes, began, beam):
 
 def config_of(a):
     "The kotrans config: a preset or a file, with the fields that were set"
-    from kotrans.cli import InputError
+    from kotrans.files import InputError
     from kotrans.config import load_config,preset
     config,changes = load_config(a.config) if a.config else preset(a.preset),{}
     for item in a.set:
@@ -116,7 +116,7 @@ def as_toml(config):
 
 def prepare(a):
     "Normalised text in one place, and the two vocabularies"
-    from kotrans.cli import read_lines,write_lines
+    from kotrans.files import read_lines,write_lines
     from kotrans.tokenizer import load_tokenizers,normalise_text,train_tokenizers
     about = {}
     for part,prefix,most in (('train', a.train, a.pairs), ('validation', a.valid, a.held_out), ('test', a.test, a.held_out)):
@@ -216,7 +216,7 @@ def run_joey(a):
 
 def score(a):
     "BLEU and chrF of both, and whether they differ"
-    from kotrans.cli import read_lines
+    from kotrans.files import read_lines
     from scores import paired_scores
     from turns import machine
     references = read_lines(a.folder/'data'/'test.en')
@@ -250,7 +250,7 @@ def main():
     a = p.parse_args()
     a.folder = a.folder.resolve()
     if a.drive: return drive(a.folder, a.minutes, a.drive, a.beam)
-    from kotrans.cli import InputError
+    from kotrans.files import InputError
     made = dict(prepare='data.json', kotrans='kotrans.run.json', translate='kotrans.out', joey='joey.run.json')
     try:
         for stage in STAGES:

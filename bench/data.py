@@ -20,7 +20,7 @@ import sentencepiece,torch
 import kotrans
 from kotrans.batching import BatchLoader,padding_share
 from kotrans.cleaning import clean_pairs
-from kotrans.cli import write_lines
+from kotrans.files import write_lines
 from kotrans.config import preset
 from kotrans.encoding import encode_corpus,encode_files
 from kotrans.formats import read_pairs
@@ -58,7 +58,7 @@ print(len(corpus), whole, more, took)
 """
 SPLIT = MEASURE + """
 import itertools
-from kotrans.cli import iter_lines
+from kotrans.files import iter_lines
 from kotrans.config import TransformerConfig
 from kotrans.splitting import prepare_splits
 def work():
@@ -98,10 +98,10 @@ def measure_file(name, pairs, rounds, folder):
     held,rest = ([s for p in part for s in p] for part in (clean[:2000], clean[2000:]))
     encode = lambda: encode_files(folder/'x.ko', folder/'x.en', ko, en, folder/f'encoded{next(count)}', 10**6, workers=1)
     t = alternate(rounds, floor=lambda: [s.encode(l, num_threads=1) for s,l in zip(sp, lines)], cleaning=lambda: clean_pairs(pairs, c), encoding=encode,
-                  near=lambda: near_duplicates(clean, c.near_duplicate), leaks=lambda: near_copies(held, rest, c.near_duplicate))
+                  near=lambda: near_duplicates(clean, c.near_duplicate_threshold), leaks=lambda: near_copies(held, rest, c.near_duplicate_threshold))
     corpus = encode_corpus([p[0] for p in clean], [p[1] for p in clean], ko, en, c.max_len)
     c = c.replace(src_vocab_size=len(ko), tgt_vocab_size=len(en), device='cpu')
-    loaders = [BatchLoader(corpus, batch_tokens=c.batch_tokens, sampling_alpha=a, tokenizers=(ko, en)) for a in (0., .2)]
+    loaders = [BatchLoader(corpus, batch_tokens=c.batch_tokens, subword_sampling_alpha=a, tokenizers=(ko, en)) for a in (0., .2)]
     trainer = Trainer(Transformer(c, len(ko), len(en)), c, corpus, corpus, progress=False)
     batches = list(islice(loaders[0].batches(0), 10))
     tokens = sum(b.num_tokens for b in batches)
@@ -116,7 +116,7 @@ def measure_file(name, pairs, rounds, folder):
                 loader_tokens_per_second=loaded/s['load'], sampling_tokens_per_second=sampled/s['sample'], tiny_step_tokens_per_second=tokens/s['step'],
                 loader_to_step=loaded/s['load']/(tokens/s['step']), padding=padding_share(corpus, loaders[0].plan(0)))
 
-def project(n0, p0, n1, p1):
+def project_kv(n0, p0, n1, p1):
     "Megabytes for ten million pairs: what each of the last ones took, and at least the eight bytes of its lengths"
     return p1 + (10**7-n1)*max((p1-p0)/(n1-n0), 8e-6)
 

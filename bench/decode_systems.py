@@ -33,11 +33,11 @@ def kotrans_system(w, a, int8=False):
     import kotrans
     from kotrans.fast_decoding import SearchOptions,search
     from kotrans.packing import pack
-    from kotrans.training import keep_pages
+    from kotrans.fast_linear import keep_freed_memory
     model = kotrans_model(a.size)
     model.load_state_dict(w)
     model = pack(model, int8)
-    o = SearchOptions(method='beam' if a.beam>1 else 'greedy', beam_size=a.beam, max_len_a=0, max_len_b=a.length, min_len_b=a.length, length_penalty=1., penalty='length')
+    o = SearchOptions(method='beam' if a.beam>1 else 'greedy', beam_size=a.beam, max_len_a=0, max_len_b=a.length, min_len_b=a.length, length_penalty=1., length_norm='length')
     return lambda rows: [h[0].tokens for h in search(model, padded(rows), o, scores=False)], kotrans.__version__
 
 def plain_system(w, a):

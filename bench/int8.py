@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import sacrebleu,torch
 import kotrans
-from kotrans.cli import InputError,read_lines
+from kotrans.files import InputError,read_lines
 from kotrans.translator import Translator
 from scores import paired_scores
 from turns import machine

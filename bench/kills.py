@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np,torch
 import kotrans
 from kotrans.checkpoint import fingerprint,newest_checkpoint
-from kotrans.cli import atomic_write
+from kotrans.files import atomic_write
 from kotrans.config import BOS,EOS,TransformerConfig
 from kotrans.encoding import EncodedCorpus
 from kotrans.training import Trainer

@@ -14,7 +14,7 @@ import torch
 import kotrans
 from kotrans.analysis import read_log
 from kotrans.checkpoint import load_checkpoint
-from kotrans.cli import InputError,read_lines
+from kotrans.files import InputError,read_lines
 from kotrans.translator import Translator
 from scores import paired_scores
 from turns import machine

@@ -39,7 +39,7 @@ def kotrans_system(c, batches, a):
     rows = [[x[x!=PAD].numpy() for b in batches for x in b[side]] for side in (0, 1)]
     corpus = EncodedCorpus(*flat(rows[0]), *flat(rows[1]), np.arange(len(rows[0])))
     trainer = training.Trainer(Transformer(config, c['vocab'], c['vocab']), config, corpus, corpus, progress=False)
-    training.keep_pages()                                           # as `Trainer.train` does before the first epoch
+    training.keep_freed_memory()                                           # as `Trainer.train` does before the first epoch
     first = np.cumsum([0]+[len(s) for s,_ in batches])
     data = [Batch(s, t, torch.arange(i, i+len(s))) for (s,t),i in zip(batches, first)]
     def step(b): s = trainer.train_step([b]); return s['loss']/s['tokens']

@@ -27,7 +27,7 @@ def trick(name, says, table=TRICKS):
     return note
 
 @trick('pages', 'freed memory stays with the process')
-def _(): return [(training, 'keep_pages', lambda: False)]
+def _(): return [(training, 'keep_freed_memory', lambda: False)]
 
 @trick('adam', 'Adam in one kernel')
 def _():
