@@ -2,9 +2,9 @@
 from typing import Any,Self
 from .encoding import EncodedCorpus
 from .fast_decoding import SearchOptions
-__all__ = ['Shortlist', 'learn', 'learn_shortlist', 'model1', 'search_shortlist']
+__all__ = ['Shortlist', 'ibm_model1', 'learn', 'learn_shortlist', 'search_shortlist']
 
-def model1(corpus: EncodedCorpus, rounds: int=5, pairs: int=50000) -> tuple: ...
+def ibm_model1(corpus: EncodedCorpus, rounds: int=5, pairs: int=50000) -> tuple: ...
 class Shortlist:
     targets: Any
     common: Any

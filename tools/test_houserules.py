@@ -146,9 +146,12 @@ def main():
     late = edit('kotrans/training.py', '@patch\ndef twice', 'def later(): "x"\n\n@patch\ndef twice')
     late['kotrans/runs.py'] = CONFIG.replace('02_config', '33_runs').replace('PAD = 0', 'from .training import later,step\nPAD = 0')
     assert [s.split(': ')[1].split()[1] for s in verdict('import-order', late)]==['later']
-    # a module without a number is for tests only
-    spare = edit('kotrans/config.py', 'PAD = 0', 'from .testing import x\nPAD = 0') | {'kotrans/testing.py': CONFIG.replace('02_config', 'testing')}
-    assert 'no numbered chapter' in verdict('import-order', spare)[0] and not verdict('import-order', house() | {'kotrans/testing.py': TRAINING.replace('31_training', 'testing')})
+    # a module without a number imports nothing of the package, and that of the tests is for tests
+    def spare(name, text): return edit('kotrans/config.py', 'PAD = 0', f'from .{name} import x\nPAD = 0') | {f'kotrans/{name}.py': text.replace('02_config', name).replace('31_training', name)}
+    assert not verdict('import-order', spare('plots', CONFIG))
+    assert verdict('import-order', spare('plots', TRAINING))[0].endswith('imports `plots`, which has no number and itself imports config, masking')
+    assert verdict('import-order', spare('testing', CONFIG))==['nbs/02_config.ipynb cell bbb1: imports `testing`, which is for tests']
+    assert not verdict('import-order', house() | {'kotrans/testing.py': TRAINING.replace('31_training', 'testing')})
     # the distance counts what is imported by way of others, too; sizes are printed
     far = edit('kotrans/config.py', 'PAD = 0', 'from .files import x\nPAD = 0') | {'kotrans/files.py': CONFIG.replace('02_config', '01_files').replace('PAD = 0', '\n\n'.join('x = 1' for _ in range(9)))}
     with tempfile.TemporaryDirectory() as folder:
