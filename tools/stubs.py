@@ -181,6 +181,21 @@ def stubs(package=PACKAGE):
         out[m] = HEAD.format(m)+given+''.join(l+'\n' for l in lines)+aliases+f'__all__ = {sorted(public)!r}\n\n'+text+'\n'
     return out
 
+def merged(package=PACKAGE):
+    "Module -> its code with each patched method in its class, for a type checker to read the bodies"
+    trees = {f.stem: ast.parse(f.read_text('utf-8')) for f in sorted(package.glob('*.py')) if not f.name.startswith('_')}
+    for t in trees.values():
+        classes = {n.name: n for n in t.body if isinstance(n, ast.ClassDef)}
+        for f in [n for n in t.body if isinstance(n, ast.FunctionDef)]:
+            d,goes = patch_of(f)
+            if not goes or not {*goes}<={*classes}: continue       # a class of another module stays as it is
+            t.body.remove(f)
+            f.decorator_list.remove(d); f.args.args[0].annotation = None
+            if option(d, 'as_prop'): f.decorator_list.insert(0, ast.Name('property'))
+            for c in goes: classes[c].body.append(f)
+        ast.fix_missing_locations(t)
+    return {m: 'from __future__ import annotations\n'+ast.unparse(t)+'\n' for m,t in trees.items()}
+
 if __name__=='__main__':
     wanted = {PACKAGE/f'{m}.pyi': text for m,text in stubs().items()}
     stale = [f for f in PACKAGE.glob('*.pyi') if f not in wanted]

@@ -1,7 +1,7 @@
 """A program that uses kotrans as its readers do: type checkers read it, and it runs.
 
-    mypy --warn-unused-ignores tools/typed_use.py      are the types what is asserted here, and are wrong uses noticed?
-    python tools/typed_use.py                          are the values of those types when it runs?
+    python tools/typecheck.py      are the types what is asserted here, and are wrong uses noticed?
+    python tools/typed_use.py      are the values of those types when it runs?
 
 Each `assert_type` is thus checked twice: by the type checker against the annotation, and at run time against the value. The
 last function is never run: every line of it is wrong, and `--warn-unused-ignores` fails if one of them is no longer noticed.
