@@ -277,8 +277,26 @@ def plain_names(h):
         for n in m.public:
             if n in PLAIN: yield f'nbs/{h.home_of(m.name, n)}: `{n}` of `{m.name}` is a plain English word, and public'
 
+_BY_PLACE = re.compile(r'\bchapters? \d|\b(?:the|last|previous|next) chapter(?:s)? (?:before|after)\b|\b(?:previous|next|last|preceding|following) chapters?\b', re.I)
+
+def chapter_links(h):
+    "Chapters are linked by title, to a notebook that is there; a number or a place in the order would go stale"
+    for cells in h.notebooks.values():
+        for c in cells:
+            if c.kind!='markdown': continue
+            for found in re.findall(r'\]\(([^)\s/#:]+\.ipynb)', c.source):
+                if found not in h.notebooks: yield f'{c.where}: links to {found}, which is not there'
+            prose = re.sub(r'```.*?```|`[^`]*`', '', c.source, flags=re.S)
+            for found in _BY_PLACE.findall(prose): yield f'{c.where}: says "{found}"; link the chapter by its title'
+
+def cuda_guard(h):
+    "Cells that need a GPU ask whether there is one, so that running all cells works everywhere"
+    for cells in h.notebooks.values():
+        for c in cells:
+            if 'cuda' in c.directives and 'is_available' not in c.source: yield f'{c.where}: `#| cuda` without torch.cuda.is_available()'
+
 RULES = {f.__name__.replace('_', '-'): f for f in (import_order, notebook_order, line_width, learner_distance, shown_source, figures,
-                                                   cell_size, private_imports, documentation, plain_names)}
+                                                   cell_size, private_imports, documentation, plain_names, chapter_links, cuda_guard)}
 line_width.__doc__ = f'No exported line is longer than {WIDTH} characters'
 
 def check(root, rules=tuple(RULES), package='kotrans'):

@@ -132,6 +132,11 @@ BROKEN = [
     ('documentation', 'kotrans/masking.py', ' # Columns', '', ['`Shape.area`: no comment says what `cols` is']),
     ('documentation', 'kotrans/training.py', ' # Why', '', ['nbs/34_robustness.ipynb cell ddd1: `Shape.twice`']),
     ('documentation', 'kotrans/masking.py', '    n:int, # Length', '    # Length\n    n:int,', []),
+    ('chapter-links', 'nbs/10_masking.ipynb', '![A mask](mask.png)', 'See [it](11_gone.ipynb#a) and [this](31_training.ipynb), `chapter 3`', ['m2: links to 11_gone.ipynb']),
+    ('chapter-links', 'nbs/10_masking.ipynb', '![A mask](mask.png)', 'As chapter 5 says, and the next chapter; [other](https://a.b/c.ipynb)', ['"chapter 5"', '"next chapter"']),
+    ('chapter-links', 'nbs/10_masking.ipynb', '![A mask](mask.png)', 'Seen in the chapter before', ['"the chapter before"']),
+    ('cuda-guard', 'nbs/10_masking.ipynb', '%time 1', '#| cuda\ngpu()', ['nbs/10_masking.ipynb cell m3']),
+    ('cuda-guard', 'nbs/10_masking.ipynb', '%time 1', '#| cuda\nif torch.cuda.is_available(): gpu()', []),
     ('plain-names', 'kotrans/config.py', "'PAD'", "'PAD', 'base'", ['`base` of `config`']),
 ]
 
