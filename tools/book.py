@@ -106,6 +106,16 @@ def sidebar(book):
         for c in own: out += [f"          - text: {quoted(c.number2+' '+c.title)}", f'            href: {c.path.name}']
     return '\n'.join(out)+'\n'
 
+def llms(book):
+    "The chapters for a program that reads the site: a line each with the page and the notebook that is its source"
+    site,source = cfg['doc_host']+cfg['doc_baseurl'], f"{cfg['git_url'].replace('github.com', 'raw.githubusercontent.com')}/{cfg['branch']}/{cfg['nbs_path']}"
+    out = [f"# {cfg['lib_name']}", '', f"> {cfg['description']}", '', 'Each chapter is a Jupyter notebook; the package is exported from them.']
+    for i,part in parts.items():
+        own = [c for c in book if c.number//10==i]
+        if own: out += ['', f'## {part}', '']
+        out += [f'- [{c.number2} {c.title}]({site}/{c.path.stem[3:]}.html): {c.line} ([notebook]({source}/{c.path.name}))' for c in own]
+    return '\n'.join(out)+'\n'
+
 def parts_md(book, prefix=''):
     "One line for each part, with links to its chapters"
     out = []
@@ -160,7 +170,8 @@ def main():
         for m,n in sorted(seen.items()): print(f'{n:6} {m}')
         print(f'{sum(seen.values()):6} lines before {args.distance}'); return 0
     out = faults(book)
-    want = {c.path: with_head(c, book) for c in book if c.title and c.part} | {root/cfg['nbs_path']/'sidebar.yml': sidebar([c for c in book if c.title and c.part])}
+    told,nbs = [c for c in book if c.title and c.line and c.part], root/cfg['nbs_path']
+    want = {c.path: with_head(c, told) for c in told} | {nbs/'sidebar.yml': sidebar(told), nbs/'llms.txt': llms(told)}
     stale = [f for f,t in want.items() if not f.exists() or f.read_text('utf-8')!=t]
     if args.write:
         for f in stale: f.write_text(want[f], 'utf-8'); print('wrote', f.relative_to(root))

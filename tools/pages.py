@@ -12,6 +12,7 @@ from nbdev.doclinks import NbdevLookup
 from nbdev.process import Processor
 
 lists = Path(__file__).with_name('links.txt')
+head_mark = '<!-- head: made by tools/book.py -->'
 
 # A symbol's entry
 def code(s): # of a cell of a table: a bar in it would end the cell, and the two readers of Markdown disagree on escapes
@@ -61,7 +62,7 @@ def table(rs):
     given = sum(bool(r[0]) for r in rs)
     says = f"{given} parameter{'s'*(given!=1)}" if given else ''
     says = ', '.join(o for o in (says, 'result' if given<len(rs) else '') if o)
-    out = [f'<details class="parameters"><summary>{says}</summary>', '', '| | Type | Default | |', '|:---|:---|:---|:---|']
+    out = [f'<details class="parameters"><summary>{says}</summary>', '', '| Parameter | Type | Default | What it is |', '|:---|:---|:---|:---|']
     for n,t,d,c in rs: out.append('| '+' | '.join((code(n) if n else '*returns*', code(t) if t else '', code(d) if d else '', inline(c)))+' |')
     return '\n'.join([*out, '', '</details>'])
 
@@ -140,6 +141,13 @@ def link_text(s, path, lookup, base):
         out.append(l)
     return '\n'.join(out)
 
+def page_head(s):
+    "The generated line at a chapter's head in a box of its own; on its own page the module's name leads to its source"
+    cfg = get_config()
+    src = f'{cfg.git_url}/blob/{cfg.branch}/{cfg.lib_path.name}'
+    s = re.sub(r'module \[([\w.]+)\]\([^)]*\)', lambda m: f"module [{m[1]}]({src}/{m[1].split('.')[1]}.py)", s)
+    return f'::: {{.chapter-head}}\n{s.replace(head_mark, "").strip()}\n:::'
+
 class Links(Processor):
     "In place of nbdev's `add_links`"
     def begin(self):
@@ -148,7 +156,8 @@ class Links(Processor):
         self.path = Path(self.nb.path_)
     def cell(self, cell):
         if not cell.get('source') and not cell.get('outputs'): return
-        if cell.cell_type=='markdown': cell.source = link_text(cell.source, self.path, self.lookup, self.base)
+        if cell.cell_type=='markdown' and head_mark in cell.source: cell.source = page_head(cell.source)
+        elif cell.cell_type=='markdown': cell.source = link_text(cell.source, self.path, self.lookup, self.base)
         for o in cell.get('outputs', []):
             md = getattr(o, 'data', {}).get('text/markdown') if hasattr(o, 'data') else None
             if md: o.data['text/markdown'] = link_text(''.join(md), self.path, self.lookup, self.base).splitlines(keepends=True)
