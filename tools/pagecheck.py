@@ -13,7 +13,7 @@ from tools.pages import wanted
 base = cfg['doc_host']+cfg['doc_baseurl']+'/'
 void = set('area base br col embed hr img input link meta source track wbr'.split())
 blocks = set('p li td th h1 h2 h3 h4 h5 figcaption div pre summary dd dt'.split())
-unreadable = re.compile(r'\\[bB]igg?[lrm]?(?![a-zA-Z])') # TeX that pandoc up to 3.6 doesn't turn into MathML
+unreadable = re.compile(r'\\[bB]igg?[lrm](?![a-zA-Z])') # TeX that pandoc up to 3.6, in Quarto up to 1.8, leaves as it is
 
 class Shown(HTMLParser):
     "Text of a page's main part, by kind, with its pictures and the links that have code for their text"
@@ -50,7 +50,9 @@ class Shown(HTMLParser):
             if not self.inside('code'): self.link[0] = ''   # not a backticked word alone
         self.block += f'`{s}`' if self.inside('code') else s
 
-def plain(s): return '\n'.join(l.rstrip() for l in s.strip().splitlines())
+def plain(s):
+    "Without blanks at the ends; links to notebooks as `sitecheck` stages them, without numbers"
+    return '\n'.join(re.sub(r'(?<![\w/])\d\d_(\w+\.ipynb)', r'\1', l).rstrip() for l in s.strip().splitlines())
 
 def exported(nb):
     "Source of the cells that the page has to show"
@@ -69,6 +71,7 @@ def check(site):
         pre = {plain(o) for o in pg.pre}; whole = '\n'.join(pre)
         for src in exported(c.nb):
             n['exported cells'] += 1
+            if re.search(r'\]\([\w.]+\.ipynb', src): fault('Markdown link in a comment: readers of the code see it raw', src)
             if src not in pre and src not in whole: fault('does not show this exported cell', src)
         for o in pg.pre+pg.code:
             if '](' + base in o or re.search(r'\[`[^`]+`\]\(', o) and base in o: fault('raw link in code', o)
