@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tools.book import notebooks,cfg,root
-from tools.pages import wanted
+from tools.pages import wanted,listed
 
 base = cfg['doc_host']+cfg['doc_baseurl']+'/'
 void = set('area base br col embed hr img input link meta source track wbr'.split())
@@ -64,6 +64,8 @@ def exported(nb):
 def check(site):
     pages = {f.name: Shown(f.read_text('utf-8')) for f in site.glob('*.html')}
     bad,n = [],Counter()
+    for word,page in listed().items():
+        if page!='-' and word.lower() not in getattr(pages.get(f'{page}.html'), 'ids', ()): bad.append(('tools/links.txt', f'{word} is not on {page}.html'))
     for c in notebooks():
         name = re.sub(r'^\d+_', '', c.path.stem)+'.html'; pg = pages.get(name)
         if pg is None: bad.append((name, 'is not on the site')); continue
