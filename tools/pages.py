@@ -47,6 +47,11 @@ def rows(sym):
     except (TypeError, ValueError): return []
     try: docs = docments(sym, args_kwargs=True)
     except Exception: docs = {}
+    kinds = {p.kind for n,p in sig.parameters.items() if n!='self'}
+    own = vars(sym).get('__annotations__', {}) if isinstance(sym, type) else {}
+    if own and kinds<={inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:   # a class that is described by its fields
+        said = field_comments(sym)
+        return [(n, type_name(a), repr(getattr(sym, n)) if hasattr(sym, n) else '', said.get(n, '')) for n,a in own.items() if n[0]!='_']
     if isinstance(sym, type): docs = {**field_comments(sym), **{k: v for k,v in docs.items() if v}}
     res = []
     for i,(n,p) in enumerate(sig.parameters.items()):
