@@ -1,7 +1,8 @@
 """The book's order, read from numbers and titles of the notebooks and from the package's own imports.
 
 `--check`: are sidebar, chapter heads, numbers and imports in order?  `--write`: make sidebar and heads anew.
-`--parts`: the list of parts as Markdown.  `--distance masking`: exported lines that stand before a module in its own imports."""
+`--parts`: the list of parts as Markdown.
+`--distance masking`: exported lines that stand before a module in its own imports."""
 import argparse,ast,hashlib,json,re,sys
 from configparser import ConfigParser
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-parts = {0: 'Before you begin', 1: 'I The model', 2: 'II The data', 3: 'III Training', 4: 'IV Translating', 5: 'V Judging',
-         6: 'VI Out of the door', 9: 'Appendices'}
+parts = {0: 'Before you begin', 1: 'I The model', 2: 'II The data', 3: 'III Training', 4: 'IV Translating',
+         5: 'V Judging', 6: 'VI Out of the door', 9: 'Appendices'}
 mark = '<!-- head: made by tools/book.py -->'
 
 @dataclass
@@ -97,8 +98,8 @@ def quoted(s): return json.dumps(s, ensure_ascii=False)   # a JSON string is a Y
 
 def sidebar(book):
     "The site's sidebar: a section for each part that has chapters"
-    out = ['# Made by tools/book.py from the numbers and titles of the notebooks.', 'website:', '  sidebar:', '    contents:',
-           '      - text: "Contents"', '        href: index.ipynb']
+    out = ['# Made by tools/book.py from the numbers and titles of the notebooks.',
+           'website:', '  sidebar:', '    contents:', '      - text: "Contents"', '        href: index.ipynb']
     for i,part in parts.items():
         own = [c for c in book if c.number//10==i]
         if not own: continue
@@ -108,12 +109,15 @@ def sidebar(book):
 
 def llms(book):
     "The chapters for a program that reads the site: a line each with the page and the notebook that is its source"
-    site,source = cfg['doc_host']+cfg['doc_baseurl'], f"{cfg['git_url'].replace('github.com', 'raw.githubusercontent.com')}/{cfg['branch']}/{cfg['nbs_path']}"
-    out = [f"# {cfg['lib_name']}", '', f"> {cfg['description']}", '', 'Each chapter is a Jupyter notebook; the package is exported from them.']
+    raw = cfg['git_url'].replace('github.com', 'raw.githubusercontent.com')
+    site,source = cfg['doc_host']+cfg['doc_baseurl'], f"{raw}/{cfg['branch']}/{cfg['nbs_path']}"
+    out = [f"# {cfg['lib_name']}", '', f"> {cfg['description']}", '',
+           'Each chapter is a Jupyter notebook; the package is exported from them.']
     for i,part in parts.items():
         own = [c for c in book if c.number//10==i]
         if own: out += ['', f'## {part}', '']
-        out += [f'- [{c.number2} {c.title}]({site}/{c.path.stem[3:]}.html): {c.line} ([notebook]({source}/{c.path.name}))' for c in own]
+        out += [f'- [{c.number2} {c.title}]({site}/{c.path.stem[3:]}.html): {c.line} '
+                f'([notebook]({source}/{c.path.name}))' for c in own]
     return '\n'.join(out)+'\n'
 
 def parts_md(book, prefix=''):
@@ -121,7 +125,8 @@ def parts_md(book, prefix=''):
     out = []
     for i,part in parts.items():
         own = [c for c in book if c.number//10==i]
-        if own: out.append(f"- **{part}**: " + ' · '.join(f'[{c.number2} {c.title}]({prefix}{c.path.name})' for c in own))
+        links = ' · '.join(f'[{c.number2} {c.title}]({prefix}{c.path.name})' for c in own)
+        if own: out.append(f'- **{part}**: {links}')
     return '\n'.join(out)
 
 def distance(module, book):
@@ -138,21 +143,25 @@ def faults(book):
     out,numbers = [],{}
     by = {o.module: o for o in notebooks() if o.module}
     for c in notebooks():
-        if c.title is None or c.line is None: out.append(f'{c.path.name}: the first cell must be `# title` and `> one line`')
+        if c.title is None or c.line is None:
+            out.append(f'{c.path.name}: the first cell must be `# title` and `> one line`')
         if c.number is None:
             if re.match(r'\d', c.path.stem): out.append(f'{c.path.name}: a chapter is called NN_name, with two digits')
             continue
-        if c.part is None: out.append(f'{c.path.name}: there is no part for the numbers {c.number//10}0 to {c.number//10}9')
+        if c.part is None:
+            out.append(f'{c.path.name}: there is no part for the numbers {c.number//10}0 to {c.number//10}9')
         if c.number in numbers: out.append(f'{c.path.name}: {numbers[c.number]} has the same number')
         numbers[c.number] = c.path.name
         if c.module and not c.code: out.append(f'{lib}/{c.module}.py: not there; run nbdev_export')
-        if c.module and c.module!=c.path.stem[3:]: out.append(f'{c.path.name}: exports {c.module}, and not {c.path.stem[3:]}')
+        if c.module and c.module!=c.path.stem[3:]:
+            out.append(f'{c.path.name}: exports {c.module}, and not {c.path.stem[3:]}')
     for c in by.values():   # whatever exports: 00 and others that export nothing may import anything
         below = c.number if c.number is not None else -1   # helpers without number stand below all chapters
         for m in sorted(c.imports):
             if m not in by: out.append(f'{lib}/{c.module}.py: imports {lib}.{m}, which no notebook exports'); continue
             n = by[m].number
-            if n is not None and n>=below and m!=c.module and c.module!='testing': out.append(f'{lib}/{c.module}.py: imports {lib}.{m} from {by[m].path.name}, which comes later')
+            if n is not None and n>=below and m!=c.module and c.module!='testing':
+                out.append(f'{lib}/{c.module}.py: imports {lib}.{m} from {by[m].path.name}, which comes later')
             if m=='testing': out.append(f'{lib}/{c.module}.py: imports {lib}.testing, which is for tests')
     return out
 
@@ -177,7 +186,8 @@ def main():
         for f in stale: f.write_text(want[f], 'utf-8'); print('wrote', f.relative_to(root))
     else: out += [f'{f.relative_to(root)}: not what `python tools/book.py --write` makes' for f in stale]
     for o in out: print(o)
-    if not out: print(f'{len(book)} chapters in {len({c.part for c in book})} parts: heads, sidebar and imports are in order')
+    n = len({c.part for c in book})
+    if not out: print(f'{len(book)} chapters in {n} parts: heads, sidebar and imports are in order')
     return bool(out)
 
 if __name__=='__main__': sys.exit(main())

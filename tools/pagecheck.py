@@ -1,7 +1,7 @@
 """Check what a built site shows: `pagecheck.py [SITE]`, after `sitecheck.py` made it.
 
-Exported source stands on its page; no raw Markdown and no raw TeX; an alt text for each picture; every automatic link goes
-where `tools/pages.py` wants it, and to a symbol that is there."""
+Exported source stands on its page; no raw Markdown and no raw TeX; an alt text for each picture; every automatic link
+goes where `tools/pages.py` wants it, and to a symbol that is there."""
 import re,sys
 from collections import Counter
 from html.parser import HTMLParser
@@ -13,7 +13,7 @@ from tools.pages import wanted,listed
 base = cfg['doc_host']+cfg['doc_baseurl']+'/'
 void = set('area base br col embed hr img input link meta source track wbr'.split())
 blocks = set('p li td th h1 h2 h3 h4 h5 figcaption div pre summary dd dt'.split())
-unreadable = re.compile(r'\\[bB]igg?[lrm](?![a-zA-Z])') # TeX that pandoc up to 3.6, in Quarto up to 1.8, leaves as it is
+unreadable = re.compile(r'\\[bB]igg?[lrm](?![a-zA-Z])') # TeX that pandoc up to 3.6 (Quarto up to 1.8) leaves raw
 
 class Shown(HTMLParser):
     "Text of a page's main part, by kind, with its pictures and the links that have code for their text"
@@ -58,14 +58,16 @@ def exported(nb):
     "Source of the cells that the page has to show"
     for c in nb['cells']:
         s = ''.join(c['source'])
-        if c['cell_type']=='code' and re.match(r'#\| *exports\b', s) and not re.search(r'^#\| *(hide|include: *false)', s, re.M):
+        hidden = re.search(r'^#\| *(hide|include: *false)', s, re.M)
+        if c['cell_type']=='code' and re.match(r'#\| *exports\b', s) and not hidden:
             yield plain(re.sub(r'^#\|.*\n?', '', s, flags=re.M))
 
 def check(site):
     pages = {f.name: Shown(f.read_text('utf-8')) for f in site.glob('*.html')}
     bad,n = [],Counter()
     for word,page in listed().items():
-        if page!='-' and word.lower() not in getattr(pages.get(f'{page}.html'), 'ids', ()): bad.append(('tools/links.txt', f'{word} is not on {page}.html'))
+        if page!='-' and word.lower() not in getattr(pages.get(f'{page}.html'), 'ids', ()):
+            bad.append(('tools/links.txt', f'{word} is not on {page}.html'))
     for c in notebooks():
         name = re.sub(r'^\d+_', '', c.path.stem)+'.html'; pg = pages.get(name)
         if pg is None: bad.append((name, 'is not on the site')); continue
@@ -73,7 +75,8 @@ def check(site):
         pre = {plain(o) for o in pg.pre}; whole = '\n'.join(pre)
         for src in exported(c.nb):
             n['exported cells'] += 1
-            if re.search(r'\]\([\w.]+\.ipynb', src): fault('Markdown link in a comment: readers of the code see it raw', src)
+            if re.search(r'\]\([\w.]+\.ipynb', src):
+                fault('Markdown link in a comment: readers of the code see it raw', src)
             if src not in pre and src not in whole: fault('does not show this exported cell', src)
         for o in pg.pre+pg.code:
             if '](' + base in o or re.search(r'\[`[^`]+`\]\(', o) and base in o: fault('raw link in code', o)
@@ -86,14 +89,17 @@ def check(site):
         for src,alt in pg.images:
             n['pictures'] += 1
             if not (alt or '').strip(): fault('picture without alt text', src[:40])
-        written = {w for cell in c.nb['cells'] if cell['cell_type']=='markdown' for w in re.findall(r'\[`([^`]+)`\]\(', ''.join(cell['source']))}
+        prose = '\n'.join(''.join(cell['source']) for cell in c.nb['cells'] if cell['cell_type']=='markdown')
+        written = set(re.findall(r'\[`([^`]+)`\]\(', prose))   # links that were set by hand
         for href,before,word,after in pg.links:
             m = re.match(rf'(?:{re.escape(base)})?([\w-]+)\.html#(.+)$', href)
             if not m or word in written: continue
             n['automatic links'] += 1
             page,anchor = m[1],m[2]
-            if f'{page}.html' not in pages or anchor not in pages[f'{page}.html'].ids: fault('link to a symbol that is not there', f'{word} -> {href}')
-            if not wanted(word.removesuffix('()'), page, c.path, before, after or ''): fault('link that the sentence does not mean, or that tools/links.txt does not allow', f'{before[-50:]}[{word}] -> {page}')
+            if f'{page}.html' not in pages or anchor not in pages[f'{page}.html'].ids:
+                fault('link to a symbol that is not there', f'{word} -> {href}')
+            if not wanted(word.removesuffix('()'), page, c.path, before, after or ''):
+                fault('link that is not meant (see `wanted` in tools/pages.py)', f'{before[-50:]}[{word}] -> {page}')
     return n,bad
 
 if __name__=='__main__':

@@ -1,8 +1,8 @@
 """What nbdev shows of a symbol and links on a page; `settings.ini` names `Renderer` and `Links`.
 
-On the pages the source of each exported cell is open, with its signature and comments. So a symbol's entry needs no second
-signature: it is a heading to link to, the docstring, and a table of the parameters. Links of backticked words go only where
-the page means them to go: see `wanted`."""
+On the pages the source of each exported cell is open, with its signature and comments. So a symbol's entry needs no
+second signature: it is a heading to link to, the docstring, and a table of the parameters. Links of backticked words go
+only where the page means them to go: see `wanted`."""
 import ast,html,inspect,json,re
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,8 @@ head_mark = '<!-- head: made by tools/book.py -->'
 
 # A symbol's entry
 def code(s): # of a cell of a table: a bar in it would end the cell, and the two readers of Markdown disagree on escapes
-    return f'`{s}`' if s and not re.search(r'[|`\n<>]', s) else f'<code>{html.escape(s, quote=False)}</code>'.replace('|', '&#124;')
+    if s and not re.search(r'[|`\n<>]', s): return f'`{s}`'
+    return f'<code>{html.escape(s, quote=False)}</code>'.replace('|', '&#124;')
 
 def inline(s): # a comment as Markdown that may stand in a table
     out = []
@@ -49,9 +50,10 @@ def rows(sym):
     except Exception: docs = {}
     kinds = {p.kind for n,p in sig.parameters.items() if n!='self'}
     own = vars(sym).get('__annotations__', {}) if isinstance(sym, type) else {}
-    if own and kinds<={inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:   # a class that is described by its fields
+    if own and kinds<={inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:   # described by its fields
         said = field_comments(sym)
-        return [(n, type_name(a), repr(getattr(sym, n)) if hasattr(sym, n) else '', said.get(n, '')) for n,a in own.items() if n[0]!='_']
+        return [(n, type_name(a), repr(getattr(sym, n)) if hasattr(sym, n) else '', said.get(n, ''))
+                for n,a in own.items() if n[0]!='_']
     if isinstance(sym, type): docs = {**field_comments(sym), **{k: v for k,v in docs.items() if v}}
     res = []
     for i,(n,p) in enumerate(sig.parameters.items()):
@@ -67,8 +69,11 @@ def table(rs):
     given = sum(bool(r[0]) for r in rs)
     says = f"{given} parameter{'s'*(given!=1)}" if given else ''
     says = ', '.join(o for o in (says, 'result' if given<len(rs) else '') if o)
-    out = [f'<details class="parameters"><summary>{says}</summary>', '', '| Parameter | Type | Default | What it is |', '|:---|:---|:---|:---|']
-    for n,t,d,c in rs: out.append('| '+' | '.join((code(n) if n else '*returns*', code(t) if t else '', code(d) if d else '', inline(c)))+' |')
+    out = [f'<details class="parameters"><summary>{says}</summary>', '',
+           '| Parameter | Type | Default | What it is |', '|:---|:---|:---|:---|']
+    for n,t,d,c in rs:
+        cells = code(n) if n else '*returns*', code(t) if t else '', code(d) if d else '', inline(c)
+        out.append(f"| {' | '.join(cells)} |")
     return '\n'.join([*out, '', '</details>'])
 
 class Renderer(ShowDocRenderer):
@@ -82,7 +87,8 @@ class Renderer(ShowDocRenderer):
         return '\n\n'.join(out)+'\n'
 
 # Links
-foreign = r'(?:PyTorch|torch|Hugging Face|NumPy|numpy|Matplotlib|matplotlib|SentencePiece|fastcore|Python|JoeyNMT|CTranslate2|sacreBLEU|Quarto|nbdev|`?nn`?)'
+foreign = (r'(?:PyTorch|torch|Hugging Face|NumPy|numpy|Matplotlib|matplotlib|SentencePiece|fastcore|Python|JoeyNMT'
+           r'|CTranslate2|sacreBLEU|Quarto|nbdev|`?nn`?)')
 theirs_before = re.compile(rf"{foreign}(?:['’]s?)(?: \w+){{0,2}} $")
 theirs_after = re.compile(rf'^(?:\(\))? (?:of|in|from) {foreign}\b')
 
@@ -94,7 +100,8 @@ def listed(): # `word page` a line: words that may be links on any page; `word -
 @cache
 def torch_has(name):
     import torch,numpy
-    return any(hasattr(m, name) for m in (torch, torch.nn, torch.nn.functional, torch.optim, torch.Tensor, torch.nn.Module, numpy))
+    theirs = torch, torch.nn, torch.nn.functional, torch.optim, torch.Tensor, torch.nn.Module, numpy
+    return any(hasattr(m, name) for m in theirs)
 
 def cells_code(nb):
     for c in nb['cells']:
@@ -117,14 +124,14 @@ def names_of(path):
     return module and module[1], imported, own
 
 def wanted(word, page, path, before='', after=''):
-    "Whether `word` on the page of notebook `path` should lead to the symbol on `page` (`masking`), given the text around it"
+    "Whether `word` in notebook `path` should lead to the symbol on `page` (`masking`), given the text around it"
     module,imported,own = names_of(str(path))
     if theirs_before.search(before) or theirs_after.match(after): return False   # the sentence says whose it is
     if word in listed(): return listed()[word]==page
-    if word in own and (page!=module or word.isalpha()): return False            # a variable or parameter of this chapter
+    if word in own and (page!=module or word.isalpha()): return False   # a variable or parameter of this chapter
     if page==module or word in imported: return True
     if '.' in word: return True                                                  # `Trainer.step`, `kotrans.masking`
-    return bool(re.search(r'\w_\w|[a-z][A-Z]', word)) and not torch_has(word)    # can be no plain word, and is ours alone
+    return bool(re.search(r'\w_\w|[a-z][A-Z]', word)) and not torch_has(word)   # no plain word, and ours alone
 
 def page_of(url): return re.search(r'([\w-]+)\.html', url)[1]
 
@@ -165,4 +172,6 @@ class Links(Processor):
         elif cell.cell_type=='markdown': cell.source = link_text(cell.source, self.path, self.lookup, self.base)
         for o in cell.get('outputs', []):
             md = getattr(o, 'data', {}).get('text/markdown') if hasattr(o, 'data') else None
-            if md: o.data['text/markdown'] = link_text(''.join(md), self.path, self.lookup, self.base).splitlines(keepends=True)
+            if not md: continue
+            md = link_text(''.join(md), self.path, self.lookup, self.base)
+            o.data['text/markdown'] = md.splitlines(keepends=True)
