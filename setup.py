@@ -47,6 +47,7 @@ setup(
                  'Typing :: Typed'],
     python_requires='>=' + cfg['min_python'],
     packages=find_packages(include=[lib_path, lib_path + '.*']),
+    package_dir={'': '.'},   # so that an editable install puts this folder on the path, and nbdev finds tools/pages.py
     package_data={lib: ['data/*', 'data/*/*', 'py.typed', '*.pyi']},
     install_requires=cfg['requirements'].split(),
     extras_require={k.removesuffix('_requirements'): v.split() for k, v in cfg.items() if k.endswith('_requirements')},
