@@ -114,7 +114,7 @@ def split_docstring(
 
 # %% ../nbs/03_cli.ipynb #56041acd
 class _Parser(argparse.ArgumentParser):
-    "An argument parser whose errors are one line"
+    "An argument parser that reports an error in one line"
     def error(self, message): self.exit(2, f'{self.prog}: error: {message}\n')
 
 class _Help(argparse.RawDescriptionHelpFormatter):

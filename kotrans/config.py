@@ -123,8 +123,7 @@ class CleaningConfig(FilesConfig):
                         'repetitive,urls,numbers_disagree,sentences_lost') # Steps of the cleaning, in their order
     skip_cleaning_steps:str='' # Reasons not to drop for, with commas between, such as 'numbers disagree,URLs differ'
     near_duplicate_threshold:float=0.8 # Share of common letter triples that makes near-duplicates; 0: exact copies only
-    duplicates:Literal['source', 'target', 'either',
-                       'pair']='source' # Side whose copies are dropped; pair: of both only
+    duplicates:Literal['source', 'target', 'either', 'pair']='source' # Side whose copies go; pair: equal pairs only
     near_own_splits:bool=True # Look for near-duplicates also in a source that brings its own splits
     test_files:str='' # Test sets whose sentences must not be in training: text files, with commas between
     validation_size:int=2000 # Pairs in the validation set, when a source brings none of its own
