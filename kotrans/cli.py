@@ -197,9 +197,7 @@ def run_command(
     positional = [args.pop(p.name) for p in params if p.positional and p.name in args]
     try: getattr(importlib.import_module(module), name)(*positional, **args)
     except InputError as e: return _fail(prog, e)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError: return _drop_output()
     except KeyboardInterrupt: return _fail(prog, 'stopped', 130)
     except OSError as e: return _fail(prog, f'{e.filename or "input/output"}: {e.strerror or e}')
     return 0
@@ -209,6 +207,11 @@ def _fail(prog, message, status=2):
     "Say what is wrong in one line, and give the exit status"
     print(f'{prog}: error: {message}' if status==2 else f'{prog}: {message}', file=sys.stderr)
     return status
+
+def _drop_output():
+    "Let what is still to be printed go nowhere, since its reader is gone; gives the exit status"
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 # %% ../nbs/03_cli.ipynb #ba407b08
 class _Commands:
@@ -246,8 +249,10 @@ def run_kotrans(
 )->int: # Exit status
     "List the commands, or run one of them"
     argv,commands = list(sys.argv[1:] if argv is None else argv),list_commands()
-    if not argv or argv[0] in ('-h', '--help'): print(_overview(commands)); return 0
-    if argv[0]=='--version': print(f'kotrans {__version__}'); return 0
+    if not argv or argv[0] in ('-h', '--help', '--version'):
+        try: print(f'kotrans {__version__}' if '--version' in argv[:1] else _overview(commands), flush=True)
+        except BrokenPipeError: return _drop_output()
+        return 0
     name = f'kotrans-{argv[0]}'
     if name in commands: return run_command(*commands[name], argv[1:], f'kotrans {argv[0]}')
     return _fail('kotrans', f'unknown command {argv[0]}'
