@@ -24,7 +24,7 @@ from kotrans.files import write_lines
 from kotrans.config import preset
 from kotrans.encoding import encode_corpus,encode_files
 from kotrans.formats import read_pairs
-from kotrans.grammar import generate
+from kotrans.grammar import generate_examples as generate
 from kotrans.splitting import near_copies,near_duplicates
 from kotrans.tokenizer import save_tokenizer,train_tokenizer
 from kotrans.training import Trainer
