@@ -97,8 +97,8 @@ class CleaningConfig(FilesConfig):
     min_latin:float=0.5 # Least share of Latin letters among those of the English side
     max_repeats:int=10 # Longest run of one character, other than digits; 0 allows any
     max_sentence_gap:int=3 # Largest difference of the sides' numbers of sentences; translators join and divide a few
-    cleaning_steps:str='markup,empty,too_short,too_long,unreadable,untranslated,wrong_language,length_ratio_too_high,repetitive,urls,numbers_disagree,sentences_lost' # Steps of the cleaning, in their order
-    skip_cleaning_steps:str='' # Reasons not to drop for, with commas between, such as 'numbers disagree,URLs differ'
+    cleaning_steps:str='markup,empty,too_short,too_long,unreadable,untranslated,wrong_language,lopsided,repetitive,addresses,numbers_disagree,sentences_lost' # Steps of the cleaning, in their order
+    skip_cleaning_steps:str='' # Reasons not to drop for, with commas between, such as 'numbers disagree,addresses differ'
     near_duplicate_threshold:float=0.8 # Share of common letter triples from which sentences are near-duplicates; 0 looks for exact copies only
     duplicates:str='source' # Whose copies are dropped: equal pairs always; pair no others, source those of the Korean side, target of the English, either of one of them
     near_own_splits:bool=True # Look for near-duplicates also in a source that brings its own splits

@@ -6,7 +6,7 @@
 __all__ = ['LEADS', 'VOWELS', 'TAILS', 'is_syllable', 'compose', 'decompose', 'has_final_consonant', 'normalise', 'plain_text',
            'written_numbers', 'number_values', 'numbers', 'number_words']
 
-# %% ../nbs/22_normalising.ipynb #6951a9a2
+# %% ../nbs/22_normalising.ipynb #de380216
 import html,re,unicodedata
 from .files import InputError
 
@@ -44,7 +44,7 @@ def decompose(
     lead, vowel = divmod(block, 21)
     return LEADS[lead], VOWELS[vowel], TAILS[tail]
 
-# %% ../nbs/22_normalising.ipynb #ba757a48
+# %% ../nbs/22_normalising.ipynb #73dfa634
 def has_final_consonant(
     syllable:str, # One composed syllable
 )->bool: # `True` where it has a tail
@@ -52,7 +52,7 @@ def has_final_consonant(
     if not is_syllable(syllable): raise InputError(f'{syllable!r} is not one composed Hangul syllable')
     return (ord(syllable) - 0xAC00)%28 != 0
 
-# %% ../nbs/22_normalising.ipynb #e7fa8875
+# %% ../nbs/22_normalising.ipynb #4e12b1fc
 def _fold_table():
     "Code point of each full- or halfwidth form → code point of the character itself"
     table = {}
@@ -62,7 +62,7 @@ def _fold_table():
     return table
 _FOLD = _fold_table()
 
-# %% ../nbs/22_normalising.ipynb #9b9ffca6
+# %% ../nbs/22_normalising.ipynb #af5e737d
 _OTHER_WIDTH = re.compile('[\u3164\uff01-\uffef]')
 _INVISIBLE = re.compile('[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e'
                         '\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]')
@@ -73,7 +73,7 @@ def _is_normal(text):
     if not text.isprintable() or '  ' in text or text!=text.strip(): return False
     return text.isascii() or not _OTHER_WIDTH.search(text) and unicodedata.is_normalized('NFC', text)
 
-# %% ../nbs/22_normalising.ipynb #6a156cc8
+# %% ../nbs/22_normalising.ipynb #a4f687d0
 def normalise(
     text:str, # A sentence as it came
 )->str: # NFC, no invisible characters, no forms of other width, single plain spaces
@@ -82,7 +82,7 @@ def normalise(
     seen = _INVISIBLE.sub('', text).translate(_FOLD).replace(_FILLER, ' ')
     return unicodedata.normalize('NFC', ' '.join(seen.split()))
 
-# %% ../nbs/22_normalising.ipynb #a5f9fca7
+# %% ../nbs/22_normalising.ipynb #8403ebf8
 _TAGS = re.compile(r'''<(a|b|big|em|font|i|p|small|span|strong|sub|sup|tt|u)(?:[ ][^<>]*)?>  # a formatting tag
                        ([^<>]*)</\1>                                                           # and its partner
                      | <br[ ]?/?>                                                     # or a line break''', re.I|re.X)
@@ -100,7 +100,7 @@ def plain_text(
         text = new
     return text
 
-# %% ../nbs/22_normalising.ipynb #0edec92b
+# %% ../nbs/22_normalising.ipynb #e9ab1002
 _NUMBER = re.compile(r'\d+(?:[.,:]\d+)*')
 
 def written_numbers(
@@ -118,7 +118,7 @@ def number_values(
     if re.fullmatch(r'\d+,\d+', s): s = s.replace(',', '.')   # any other single comma is a decimal point
     return {float(part) if part.count('.')<2 else part for part in re.split('[:,]', s)}
 
-# %% ../nbs/22_normalising.ipynb #8acbcc0a
+# %% ../nbs/22_normalising.ipynb #6c092044
 _UNITS = dict(십=10, 백=100, 천=1000, 만=10**4, 억=10**8, 조=10**12,
               hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
 _BIG_KO = re.compile(r'''(?: \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+  # 3만, 1억 2천만
@@ -132,7 +132,7 @@ def _product(number, units):
     for unit in units: value *= _UNITS[unit]
     return value
 
-# %% ../nbs/22_normalising.ipynb #9573a667
+# %% ../nbs/22_normalising.ipynb #6d54e86d
 _DIGIT = re.compile(r'\d')
 
 def numbers(
@@ -148,14 +148,14 @@ def numbers(
     for written in written_numbers(rest): out |= number_values(written)
     return out
 
-# %% ../nbs/22_normalising.ipynb #8590019d
+# %% ../nbs/22_normalising.ipynb #709fe121
 _ONES_KO = dict(한=1, 두=2, 세=3, 네=4, 다섯=5, 여섯=6, 일곱=7, 여덟=8, 아홉=9, 석=3, 넉=4)
 _TENS_KO = dict(열=10, 스물=20, 스무=20, 서른=30, 마흔=40, 쉰=50, 예순=60, 일흔=70, 여든=80, 아흔=90)
 _ALONE_KO = dict(하나=1, 둘=2, 셋=3, 넷=4, 다섯=5, 여섯=6, 일곱=7, 여덟=8, 아홉=9)
 _COUNTED = '''명 분 사람 개 번 시 살 마리 권 장 잔 병 대 그루 송이 켤레 벌 달 해 주 가지 종류 곳 군데 채 척 통 쌍 조각 줄 칸 배
     차례 단어 글자 단계 그릇 걸음 끼 판 편 부분'''.split() # Counters after native numbers
 
-# %% ../nbs/22_normalising.ipynb #583f8b0b
+# %% ../nbs/22_normalising.ipynb #150a4e66
 def _one_of(words): return '(?:' + '|'.join(sorted(words, key=len, reverse=True)) + ')'
 
 _NATIVE = re.compile(rf'''(?<![가-힣])
@@ -165,7 +165,7 @@ _NATIVE = re.compile(rf'''(?<![가-힣])
 _ALONE = re.compile(rf'''(?<![가-힣]) ({_one_of(_ALONE_KO)}) (?:째|[은는이가을를의도만과와로])? (?![가-힣])
                        | (?<![가-힣]) (첫) (?:째|\s?번)   # 첫째, 첫 번째: the first''', re.X)
 
-# %% ../nbs/22_normalising.ipynb #d7484a57
+# %% ../nbs/22_normalising.ipynb #3de89a6f
 _DIGITS_KO = dict(zip('일이삼사오육칠팔구', range(1, 10)))
 _MEASURED = '''년 월 일 시간 분 초 원 명 개 번 살 세 퍼센트 프로 달러 유로 엔 킬로 미터 센티 그램 리터 톤 도 층 페이지 쪽 장 권 대
     마리 가지 사람 점 회 호 배 주 학년 평 광년 위 등 줄 바이트 비트 인분'''.split() # What Sino-Korean numbers count
@@ -177,7 +177,7 @@ _SINO = re.compile(rf'''(?<![가-힣\d])
     | {_TO_9999} )                                              # 이천이십
     \s? {_one_of(_MEASURED)}''', re.X)
 
-# %% ../nbs/22_normalising.ipynb #42d325fe
+# %% ../nbs/22_normalising.ipynb #625e1feb
 def _sino(text):
     "The value of a number in Sino-Korean words"
     total = section = digit = 0
@@ -192,7 +192,7 @@ def _korean_words(text):
     out |= {_ALONE_KO.get(noun, 1) for noun,_ in _ALONE.findall(text)}
     return out | {_sino(m) for m in _SINO.findall(text)}
 
-# %% ../nbs/22_normalising.ipynb #b28f73f9
+# %% ../nbs/22_normalising.ipynb #c8b076d6
 _SMALL_EN = '''zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen'''.split()
 _SMALL_EN = {w: i for i,w in enumerate(_SMALL_EN)}
@@ -203,7 +203,7 @@ _MONTHS = {m: i for i,m in enumerate(_MONTHS, 1)}
 _LONE = re.compile(rf'\b{_one_of(_LONE_EN)}\b', re.I)
 _MONTH = re.compile(rf'\b(?!May\b(?!,? ?\d)){_one_of(_MONTHS)}\b')
 
-# %% ../nbs/22_normalising.ipynb #3f98ab7a
+# %% ../nbs/22_normalising.ipynb #a3af3482
 _TO_99 = rf'(?:{_one_of(_TENS_EN)}(?:[- ]{_one_of(list(_SMALL_EN)[1:10])})?|{_one_of(_SMALL_EN)})\b'
 _TO_999 = rf'(?:(?:{_TO_99}|an?) hundred\b(?:(?: and)? {_TO_99})?|{_TO_99})'
 _BEGIN = rf'\b(?={_TO_99}|an? (?:hundred|[tmb]r?illion|thousand)\b)'
@@ -211,7 +211,7 @@ _GROUP = rf'(?:(?:{_TO_999}|an?) %s\b,?(?: and)?(?: (?={_TO_99}|an? )|))?'
 _GROUPS = ''.join(_GROUP % big for big in ('trillion', 'billion', 'million', 'thousand'))
 _WORDS_EN = re.compile(f'{_BEGIN}{_GROUPS}{_TO_999}?', re.I)
 
-# %% ../nbs/22_normalising.ipynb #d18af296
+# %% ../nbs/22_normalising.ipynb #bfb0402d
 def _english_value(text):
     "The value of a number in English words"
     total = part = 0
@@ -225,7 +225,7 @@ def _english_words(text):
     out = {_english_value(m[0]) for m in _WORDS_EN.finditer(text) if m[0]}
     return out | {_LONE_EN[w.lower()] for w in _LONE.findall(text)} | {_MONTHS[m] for m in _MONTH.findall(text)}
 
-# %% ../nbs/22_normalising.ipynb #33bac247
+# %% ../nbs/22_normalising.ipynb #f20b2669
 def number_words(
     text:str, # A sentence in Korean or English
 )->set: # Numbers
