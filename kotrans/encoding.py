@@ -85,7 +85,7 @@ def _flatten(rows, dtype, bos):
 
 def _dtype(tokenizer): return '<u2' if len(tokenizer)<=2**16 else '<u4'
 
-# %% ../nbs/27_encoding.ipynb #1080308e
+# %% ../nbs/27_encoding.ipynb #d3b5243d
 def _encode_chunk(src, tgt, lines, src_tokenizer, tgt_tokenizer, max_len):
     "Ids and lengths of both sides of some pairs; of their `lines`, those that were kept; and how many there were"
     s,t = src_tokenizer.encode(src),tgt_tokenizer.encode(tgt)
@@ -279,7 +279,7 @@ def encode_split(
     if corpus.num_skipped: print(f'{part}: {corpus.num_skipped:,} of {total:,} pairs left out, {longer}')
     return corpus
 
-# %% ../nbs/27_encoding.ipynb #a4fe3ac6
+# %% ../nbs/27_encoding.ipynb #a005ae27
 def encode_data(
     workers:int=0, # Processes; 0 takes one for each core
     config:str='', # Config file, .toml or .py

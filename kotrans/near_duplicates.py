@@ -11,7 +11,7 @@ from functools import cache
 from itertools import chain,islice,pairwise
 import numpy as np
 from .cleaning import alnum_key,key_similarity
-from .formats import need
+from .formats import import_extra
 
 # %% ../nbs/24_near_duplicates.ipynb #19e6b151
 _BANDS,_ROWS = 16,4      # bands of a signature, hashes in each
@@ -63,7 +63,7 @@ def _mix(h): h = (h ^ h>>np.uint64(31))*np.uint64(0x9E3779B97F4A7C15); return h 
 
 def _signatures(trigrams, number):
     "MinHash signatures of many keys, `[keys, 64]`"
-    rensa = need('rensa', 'rensa', 'looking for near-duplicates')
+    rensa = import_extra('rensa', 'rensa', 'looking for near-duplicates')
     starts = np.append(0, np.cumsum(number)).astype(np.uint64)
     hashes = _mix(_mix(trigrams))
     rows = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, starts, _BANDS*_ROWS, 1).to_rows()

@@ -7,7 +7,7 @@ __all__ = ['MAX_SHARE', 'LEAKS', 'REPORTED_FIELDS', 'split_pairs', 'split_shares
            'drop_near_duplicates', 'shapes', 'prepare_splits', 'report_html', 'write_splits', 'choose_source',
            'split_data']
 
-# %% ../nbs/25_splitting.ipynb #1ab52d72
+# %% ../nbs/25_splitting.ipynb #1cd82ce8
 import hashlib,json,os
 from collections import Counter
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ import numpy as np
 from . import __version__
 from .cleaning import HANGUL,REASONS,Cleaned,clean_pairs,example_order,length_ratio,letter_share,show_pair
 from .config import BaseConfig,TransformerConfig,load_config
-from .corpora import SOURCES,sentences,verify_source
+from .corpora import SOURCES,sentence_set,verify_source
 from .files import InputError,nearest,atomic_write,remove_temp_files,stable_share
 from .formats import Pair,detect_format,read_pairs,read_parallel,text_lines
 from .near_duplicates import near_copies,near_duplicates
@@ -49,7 +49,7 @@ def split_shares(
     "Turn the expected sizes into shares of the corpus"
     return {name: min(getattr(config, f'{name}_size')/max(number, 1), MAX_SHARE) for name in ('validation', 'test')}
 
-# %% ../nbs/25_splitting.ipynb #c4c72248
+# %% ../nbs/25_splitting.ipynb #4740fce0
 def _leaked(pairs, held, near):
     "For each of `pairs` the sentence of `held` that stands in it, or is near to a side, or `None`"
     out = [next((s for s in pair if s in held), None) for pair in pairs]
@@ -66,17 +66,18 @@ def remove_leaks(
     outside:set=frozenset(), # Sentences of test sets kept elsewhere
 )->tuple: # The splits without leaks; split → pairs removed from it, each with the sentence that it gave away
     "Remove from training what validation or a test set holds, and from validation what a test set holds"
-    held = sentences(pair for name,pairs in splits.items() if name.startswith('test') for pair in pairs) | outside
+    tests = (pair for name,pairs in splits.items() if name.startswith("test") for pair in pairs)
+    held = sentence_set(tests) | outside
     kept,removed = dict(splits),{}
     for name in ('validation', 'train'):
         if name not in splits: continue
         hits = _leaked(splits[name], held, near)
         removed[name] = [(*pair, hit) for pair,hit in zip(splits[name], hits) if hit is not None]
         kept[name] = [pair for pair,hit in zip(splits[name], hits) if hit is None]
-        held = held | sentences(kept[name])
+        held = held | sentence_set(kept[name])
     return kept,removed
 
-# %% ../nbs/25_splitting.ipynb #81b31fef
+# %% ../nbs/25_splitting.ipynb #5c78ca66
 def _sides(file):
     "The sides of the pairs of a file; a text file may have one a line, or both with a tab between"
     try: kind = detect_format(file)
@@ -91,7 +92,7 @@ def outside_tests(
     files = [f.strip() for f in config.test_files.split(',') if f.strip()]
     return {s for f in files for s in map(normalise, _sides(f)) if s}
 
-# %% ../nbs/25_splitting.ipynb #d83a02cf
+# %% ../nbs/25_splitting.ipynb #5d40f128
 def _near_threshold(raw, name, config):
     "From which similarity on pairs of this source are near-duplicates; 0 where none is looked for"
     is_generated = name in SOURCES and SOURCES[name].by_rule
@@ -122,7 +123,7 @@ def _divide(pairs, name, config, old):
     share = same or split_shares(len(pairs), config)
     return split_pairs(pairs, **share, seed=config.split_seed),share
 
-# %% ../nbs/25_splitting.ipynb #6c39db4a
+# %% ../nbs/25_splitting.ipynb #572975a2
 LEAKS = dict(validation='leak (validation pair with a test sentence)',
              train='leak (training pair with a held-out sentence)') # Split → reason
 
@@ -137,7 +138,7 @@ def _add_up(cleaned, leaks):
         for ko,en,sentence in rows: total.drop((ko, en), LEAKS[split], sentence)
     return total
 
-# %% ../nbs/25_splitting.ipynb #2ac41a19
+# %% ../nbs/25_splitting.ipynb #e2ce53d0
 def _histogram_of(values, top):
     "Numbers of `values` in twenty bins from 0 to `top`, and the bins' edges"
     counts,edges = np.histogram(values, bins=20, range=(0, top))
@@ -154,7 +155,7 @@ def shapes(
     out = {name: _histogram_of(v, max(v, default=1) or 1) for name,v in lengths.items()}
     return out | {'Hangul share of the Korean side': _histogram_of([letter_share(HANGUL, ko) for ko,_ in few], 1)}
 
-# %% ../nbs/25_splitting.ipynb #cee6acbc
+# %% ../nbs/25_splitting.ipynb #3283c5aa
 REPORTED_FIELDS = '''cleaning_steps min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap
     skip_cleaning_steps duplicates near_duplicate_threshold near_own_splits test_files split_seed'''.split()
 _ORDER = [*REASONS, 'duplicate pair', 'duplicate source', 'duplicate target', 'near-duplicate', *LEAKS.values()]
@@ -169,7 +170,7 @@ def _sizes_of_copies(copies):
     sizes = Counter(min(n+1, 10) for n in copies.values())
     return {'10 or more' if n==10 else n: sizes[n] for n in sorted(sizes)}
 
-# %% ../nbs/25_splitting.ipynb #3164feb2
+# %% ../nbs/25_splitting.ipynb #01d42183
 def _what_was_done(name, config, shares):
     "The report's head: source, time, version, limits"
     return dict(source=name, made=datetime.now(timezone.utc).isoformat(timespec='seconds'), kotrans=__version__,
@@ -184,7 +185,7 @@ def _what_came_of_it(cleaned, splits, leaks):
                 kept={split: len(pairs) for split,pairs in splits.items()}, shapes=shapes(train),
                 lengths=[[len(ko), len(en)] for ko,en in train[::max(1, len(train)//600)]])
 
-# %% ../nbs/25_splitting.ipynb #0cc8e1d5
+# %% ../nbs/25_splitting.ipynb #0e48d9a6
 def prepare_splits(
     raw:dict, # Split → pairs as they came; `pairs` alone if the source has no splits
     config:BaseConfig, # Thresholds and sizes
@@ -201,7 +202,7 @@ def prepare_splits(
     splits,leaks = remove_leaks(splits, near, outside_tests(config))
     return splits,_what_was_done(name, config, shares) | _what_came_of_it(cleaned, splits, leaks)
 
-# %% ../nbs/25_splitting.ipynb #51899178
+# %% ../nbs/25_splitting.ipynb #c1024b69
 def _tag(name, *inside, **attributes):
     "An element of HTML or SVG that holds text and elements"
     e = Element(name, {k.replace('_', '-'): str(v) for k,v in attributes.items()})
@@ -212,7 +213,7 @@ def _tag(name, *inside, **attributes):
 
 def _html(element): return tostring(element, encoding='unicode', method='html')
 
-# %% ../nbs/25_splitting.ipynb #8090ead6
+# %% ../nbs/25_splitting.ipynb #3688e08d
 def _cell(tag, value):
     if isinstance(value, int): return _tag(tag, f'{value:,}', align='right')
     return _tag(tag, str(value))
@@ -226,7 +227,7 @@ def _table(rows, head):
 def _label(text, x, y, size=12, anchor='start'):
     return _tag('text', text, x=round(x), y=y, font_size=size, text_anchor=anchor)
 
-# %% ../nbs/25_splitting.ipynb #8d08540b
+# %% ../nbs/25_splitting.ipynb #1cf1104c
 def _bars(rows, what):
     "Horizontal bars of `(name, number, start, colour)` as SVG"
     full = max((start+n for _,n,start,_ in rows), default=1) or 1
@@ -238,7 +239,7 @@ def _bars(rows, what):
         svg.append(_label(f'{n:,}', min(x+width+5, 830), 26*i+17))
     return svg
 
-# %% ../nbs/25_splitting.ipynb #6b72ef22
+# %% ../nbs/25_splitting.ipynb #c71af259
 def _histogram(name, counts, edges):
     "One histogram as SVG; each bar has its numbers as a tooltip"
     top = max(counts) or 1
@@ -252,7 +253,7 @@ def _histogram(name, counts, edges):
     svg.extend(_label(*label) for label in labels)
     return svg
 
-# %% ../nbs/25_splitting.ipynb #f29770df
+# %% ../nbs/25_splitting.ipynb #a37d43b3
 def _scatter(name, points):
     "Pairs of numbers as SVG"
     right,top = (max((p[side] for p in points), default=1) or 1 for side in (0, 1))
@@ -266,7 +267,7 @@ def _scatter(name, points):
     svg.extend(_label(*label) for label in labels)
     return svg
 
-# %% ../nbs/25_splitting.ipynb #4c42c13a
+# %% ../nbs/25_splitting.ipynb #cf6cf67e
 def _fate_of_pairs(report):
     "What was read, dropped for each reason, and kept, as a waterfall"
     left = total = sum(report.get('read', {}).values())
@@ -296,7 +297,7 @@ def _samples(report):
         parts.append(_table(rows, ('Korean', 'English', 'a copy of')[:max(map(len, rows))]))
     return parts
 
-# %% ../nbs/25_splitting.ipynb #167dfafd
+# %% ../nbs/25_splitting.ipynb #4dc8a696
 _STYLE = '''body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
 td,th{text-align:left;padding:.15em .8em;border-bottom:1px solid #ddd}svg{max-width:100%}'''
 
@@ -354,7 +355,7 @@ def choose_source(
         raise InputError(f"{raw}: holds several sources ({', '.join(found)}); choose one with --source {found[0]}")
     raise InputError(f'{raw}: holds no corpus yet; make it with: kotrans-download-data embedded{place}')
 
-# %% ../nbs/25_splitting.ipynb #9df97826
+# %% ../nbs/25_splitting.ipynb #f6d3a2ac
 def _clip(text, width=50): return text if len(text)<=width else text[:width-1]+'…'
 
 def _print_report(folder, report):

@@ -19,7 +19,7 @@ from .batching import Batch,BatchLoader,prefetch_to_device
 from .checkpoint import STEPS,bytes_to_tensor,tensor_to_bytes,keep_last,load_checkpoint,pick_device,remove_partial_checkpoints,restore,save_checkpoint,snapshot
 from .fast_linear import keep_freed_memory
 from .files import InputError,atomic_write
-from .cli import run
+from .cli import run_command as run
 from .config import TransformerConfig
 from .label_smoothing import LabelSmoothingLoss
 from .layers import DecoderLayer,EncoderLayer
