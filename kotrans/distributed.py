@@ -101,9 +101,9 @@ def wrap_ddp(
     names = inspect.signature(ddp.__init__).parameters
     return ddp(model, **{'forward_sync_buffers' if 'forward_sync_buffers' in names else 'broadcast_buffers': False})
 
-# %% ../nbs/38_distributed.ipynb #3b5850e7
+# %% ../nbs/38_distributed.ipynb #ea566b07
 class DistributedTrainer(RobustTrainer):
-    "The trainer of `kotrans-train`: logs, resumes, survives accidents, and shares a run among the processes of torchrun"
+    "The trainer of `kotrans-train`: logs, resumes, survives accidents, shares a run among processes of torchrun"
     def join(self, device:torch.device)->torch.device: # Where this process computes
         "Join the processes that torchrun started, if it did"
         self.rank,self.world,device = init_distributed(super().join(device))

@@ -42,8 +42,8 @@ def add_gradients(self:RobustTrainer, batches:list, num_tokens:int)->dict: # `lo
     except torch.cuda.OutOfMemoryError:
         longest = max(map(len, batches))
         if longest<2 or self.world>1:
-            raise InputError(f'step {self.step}: out of GPU memory with {longest} sentences; use a smaller --batch-tokens '
-                             'or --batch-size, and --accumulation-steps to make up for it') from None
+            raise InputError(f'step {self.step}: out of GPU memory with {longest} sentences; use a smaller '
+                             '--batch-tokens or --batch-size, and --accumulation-steps to make up for it') from None
     else:
         self.last_loss = own['loss']
         return own
@@ -137,15 +137,6 @@ def end_epoch(self:RobustTrainer, row:dict):
     super(RobustTrainer, self).end_epoch(row)
     self.check_stop()
 
-@patch
-@contextmanager
-def running(self:RobustTrainer): # A context manager
-    "Catch signals while the run lasts, and wait for what is being written at its end"
-    self.stopping = 0
-    try:
-        with catch_signals(self.request_stop), super(RobustTrainer, self).running(): yield
-    finally: self.finish_saving()
-
 # %% ../nbs/34_robustness.ipynb #a90b7554
 @patch
 def save(self:RobustTrainer, path, state:dict, then=None, wait:bool=True)->bool: # `None` if not known yet
@@ -194,3 +185,13 @@ def log(self:RobustTrainer, row:dict):
     "Write a row wherever rows go, or warn and go on"
     try: super(RobustTrainer, self).log(row)
     except OSError as e: self.warn(f'the log could not be written ({e.strerror or e}); training goes on')
+
+# %% ../nbs/34_robustness.ipynb #5aeb08c4
+@patch
+@contextmanager
+def running(self:RobustTrainer): # A context manager
+    "Catch signals while the run lasts, and wait for what is being written at its end"
+    self.stopping = 0
+    try:
+        with catch_signals(self.request_stop), super(RobustTrainer, self).running(): yield
+    finally: self.finish_saving()
