@@ -26,7 +26,7 @@ def _checked(name, type_, value):
 
 # %% ../nbs/02_config.ipynb #39a1c630
 _RENAMED = dict(best_by='monitor', sampling_alpha='subword_sampling_alpha', near_duplicate='near_duplicate_threshold',
-    over_budget='on_oversized_pair', cleaning_steps='cleaning_steps', skip_checks='skip_cleaning_steps', max_bad_steps='max_nonfinite_steps')
+    over_budget='on_oversized_pair', checks='cleaning_steps', skip_checks='skip_cleaning_steps', max_bad_steps='max_nonfinite_steps')
 
 @dataclass(init=False)
 class ConfigFields:

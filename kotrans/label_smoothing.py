@@ -10,6 +10,7 @@ import math
 import torch
 from torch import nn,Tensor
 from typing import NamedTuple
+from fastcore.basics import patch
 from .config import PAD
 from .files import InputError
 
@@ -42,23 +43,30 @@ class LabelSmoothingLoss(nn.Module):
 
     def extra_repr(self): return f'smoothing={self.smoothing}, pad={self.pad}'
 
-    def target_probs(self,
-        vocab:int, # Entries in the vocabulary, padding included; at least 3
-    )->tuple: # Two floats
-        "Target probability of the gold token, and of each other token but padding"
-        if vocab<3: raise InputError(f'label smoothing needs 3 tokens: padding, gold, another; not a vocabulary of {vocab}')
-        return 1-self.smoothing, self.smoothing/(vocab-2)
+# %% ../nbs/14_label_smoothing.ipynb #73fcb716
+@patch
+def target_probs(
+    self:LabelSmoothingLoss,
+    vocab:int, # Entries in the vocabulary, padding included; at least 3
+)->tuple: # Two floats
+    "Target probability of the gold token, and of each other token but padding"
+    if vocab<3:
+        raise InputError(f'label smoothing needs padding, gold and another token, not a vocabulary of {vocab}')
+    return 1-self.smoothing, self.smoothing/(vocab-2)
 
-    def forward(self,
-        logits:Tensor, # `[..., vocab]`; half precision is raised to single
-        target:Tensor, # Gold ids `[...]`
-    )->LossSums: # Sums over the tokens that are not padding
-        "Sum the losses of `logits` against `target`"
-        vocab,target = logits.size(-1),target.reshape(-1)
-        gold,other = self.target_probs(vocab)
-        if logits.dtype in (torch.float16, torch.bfloat16): logits = logits.float()
-        logp = logits.reshape(-1, vocab).log_softmax(-1)                     # [n, vocab]
-        nll  = -logp.gather(1, target[:,None])[:,0]                          # [n]
-        rest = -logp.sum(1) - nll + logp[:,self.pad]                         # [n], -log p of all but gold and padding
-        loss,real = gold*nll + other*rest - entropy(self.smoothing, vocab), target!=self.pad
-        return LossSums(loss.where(real, 0.).sum(), nll.detach().where(real, 0.).sum(), real.sum())
+# %% ../nbs/14_label_smoothing.ipynb #e96864c6
+@patch
+def forward(
+    self:LabelSmoothingLoss,
+    logits:Tensor, # `[..., vocab]`; half precision is raised to single
+    target:Tensor, # Gold ids `[...]`
+)->LossSums: # Sums over the tokens that are not padding
+    "Sum the losses of `logits` against `target`"
+    vocab,target = logits.size(-1),target.reshape(-1)
+    gold,other = self.target_probs(vocab)
+    if logits.dtype in (torch.float16, torch.bfloat16): logits = logits.float()
+    logp = logits.reshape(-1, vocab).log_softmax(-1)                     # [n, vocab]
+    nll  = -logp.gather(1, target[:,None])[:,0]                          # [n]
+    rest = -logp.sum(1) - nll + logp[:,self.pad]                         # [n], -log p of all but gold and padding
+    loss,real = gold*nll + other*rest - entropy(self.smoothing, vocab), target!=self.pad
+    return LossSums(loss.where(real, 0.).sum(), nll.detach().where(real, 0.).sum(), real.sum())
