@@ -18,15 +18,15 @@ from .corpora import download_data,embedded_corpus
 from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
                                  is_main_process)
 from .encoding import encode_split,open_corpus
-from .fast_linear import keep_freed_memory
+from .fast_linear import keep_freed_memory,use_fast_linear
 from .files import InputError,atomic_write,write_json,write_lines
 from .formats import read_parallel
+from .fused_loss import FusedModelWithLoss
 from .masking import padding_mask,target_mask
 from .resuming import MAY_CHANGE
 from .shards import Shards
 from .splitting import choose_source,split_data
 from .tokenizer import load_tokenizers,train_tokenizers
-from .training import ModelWithLoss
 from .transformer import Transformer
 from .translator import Translator
 
@@ -91,18 +91,19 @@ def make_trainer(
     train_corpus,valid_corpus = _open(config, src, tgt)
     score_fn = validation_bleu(config, src, tgt) if config.monitor=='bleu' else None
     return DistributedTrainer(fast_model(config, device), config, train_corpus, valid_corpus, (src, tgt), progress,
-                              score_fn, with_loss=ModelWithLoss)
+                              score_fn, with_loss=FusedModelWithLoss)
 
 # %% ../nbs/47_pipeline.ipynb #f7615d10
 def fast_model(
     config:TransformerConfig, # Sizes, and the seed of the weights
     device:torch.device, # Where it will compute
 )->Transformer: # On the CPU
-    "The model of a config, and a process that keeps its memory between steps"
+    "The model of a config on fast linear layers, in a process that keeps its memory between steps"
     if device.type=='cpu': keep_freed_memory()
     torch.manual_seed(config.seed)
-    return Transformer(config, config.src_vocab_size, config.tgt_vocab_size)
+    return use_fast_linear(Transformer(config, config.src_vocab_size, config.tgt_vocab_size))
 
+# %% ../nbs/47_pipeline.ipynb #01494606
 def _encode(config, src, tgt, progress):
     "Encode what is read from files"
     if progress is None: progress = sys.stderr.isatty()
@@ -314,8 +315,8 @@ def _check_flags(demo, small, preset, config, resume):
     if small and resume: raise InputError('small and resume: a small run always begins anew; leave one of them away')
     if demo and (config or preset not in ('', 'tiny')):
         way = f'--config {config}' if config else f'--preset {preset}'
-        raise InputError('demo: trains preset tiny; for another model on the embedded corpus: '
-                         f'kotrans-download-data embedded, kotrans-split-data, kotrans-train-tokenizer, and kotrans-train {way}')
+        raise InputError('demo: trains preset tiny; for another model on the embedded corpus: kotrans-download-data '
+                         f'embedded, kotrans-split-data, kotrans-train-tokenizer, and kotrans-train {way}')
 
 def _run(config, resume, anyway, report):
     "Train, and report"

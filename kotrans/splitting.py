@@ -296,7 +296,7 @@ def write_splits(
     for name in old.keys()-report['files'].keys(): (folder/name).unlink(missing_ok=True)  # test sets of another corpus
 
 # %% ../nbs/25_splitting.ipynb #48b97530
-LIMITS = 'checks min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap skip_cleaning_steps duplicates near_duplicate_threshold near_own_splits test_files split_seed'.split() # What the report repeats of the config
+LIMITS = 'cleaning_steps min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap skip_cleaning_steps duplicates near_duplicate_threshold near_own_splits test_files split_seed'.split() # What the report repeats of the config
 LEAKS = dict(validation='leak (validation pair with a test sentence)', train='leak (training pair with a held-out sentence)')
 _ORDER = [*REASONS, 'duplicate pair', 'duplicate source', 'duplicate target', 'near-duplicate', *LEAKS.values()] # In which the reasons are told; those of your own steps come after the first
 
