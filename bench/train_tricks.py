@@ -10,6 +10,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from kotrans import attention,fast_linear,fused_loss,label_smoothing,training
+from kotrans.distributed import DistributedTrainer
 
 TRICKS = {}         # name -> (what it does in a few words, context manager that undoes it)
 VARIANTS = {}       # the same for what others do and kotrans does not: name -> (words, context manager that does it)
@@ -105,7 +106,7 @@ def check(tolerance=1e-4):
         torch.manual_seed(0)
         with without(off):
             model = fast_linear.use_fast_linear(Transformer(config, 500, 500))
-            trainer,out = training.Trainer(model, config, none, none, progress=False, with_loss=fused_loss.FusedModelWithLoss),[]
+            trainer,out = DistributedTrainer(model, config, none, none, progress=False, with_loss=fused_loss.FusedModelWithLoss),[]
             for b in batches*3:
                 s = trainer.train_step([b])
                 out += [s['loss']/s['tokens'], s['nll']/s['tokens'], trainer.last_norm]
