@@ -57,8 +57,8 @@ def _course(rows, seen):
     at_best = next(r for r in rows if r['epoch']==best['epoch'])
     if rise>.01 and rows[-1]['train_loss']<at_best['train_loss']:
         return (f"overfitting since epoch {best['epoch']:g}: validation loss {best['valid_loss']:.3f} there and "
-                f'{rise:.1%} higher at the end; best_model.pt is of that epoch; more data or a larger --dropout would help, '
-                'more epochs would not')
+                f'{rise:.1%} higher at the end; best_model.pt is of that epoch; more data or a larger --dropout '
+                'would help, more epochs would not')
     before = min(r['valid_loss'] for r in seen[:max(1, len(seen)*3//4)])
     gain = 1-best['valid_loss']/before
     if seen.index(best)>=len(seen)*.9-1 and gain>.01:

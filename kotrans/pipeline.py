@@ -336,6 +336,11 @@ def _end_of_small():
     print(f'small run: the whole way works, from text to {SMALL}/logs; its scores say nothing about the real run, '
           'which has not been touched. Go on by the same command without --small')
 
+# %% ../nbs/47_pipeline.ipynb #2d4d93fa
+if __name__=='__main__' and __package__=='kotrans':
+    from kotrans.cli import pipeline
+    sys.exit(pipeline.train())
+
 # %% ../nbs/47_pipeline.ipynb #528b8af4
 def check_pipeline(
     preset:str='', # Model size: tiny, small, base (the default) or big
