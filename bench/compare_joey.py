@@ -135,9 +135,9 @@ def prepare(a):
 
 def environment(a): return os.environ | dict(OMP_NUM_THREADS=str(a.threads), MKL_NUM_THREADS=str(a.threads))
 
-def door(a, chapter, command, *args):
+def command(a, module, name, *args):
     "Run a kotrans command in its own process"
-    subprocess.run([sys.executable, '-P', '-c', f'import sys; from kotrans.cli import {chapter}; sys.exit({chapter}.{command}())', *args], check=True, env=environment(a))
+    subprocess.run([sys.executable, '-P', '-c', f'import sys; from kotrans.cli import {module}; sys.exit({module}.{name}())', *args], check=True, env=environment(a))
 
 def run_kotrans(a):
     "Train for the time there is"
@@ -148,8 +148,8 @@ def run_kotrans(a):
     c,config = config_of(a).replace(num_epochs=10_000),a.folder/'kotrans.toml'
     config.write_text(as_toml(c), 'utf-8')
     load,began = os.getloadavg()[0],time.time()
-    door(a, 'encoding', 'encode_data', *(x for k in ('data_dir', 'vocab_dir', 'encoded_dir', 'max_len') for x in (f'--{k}', str(getattr(c, k)))))
-    door(a, 'pipeline', 'train', '--config', str(config), '--no-report', '--max-minutes', f'{a.minutes-(time.time()-began)/60-a.start_seconds/60:.3f}')
+    command(a, 'encoding', 'encode_data', *(x for k in ('data_dir', 'vocab_dir', 'encoded_dir', 'max_len') for x in (f'--{k}', str(getattr(c, k)))))
+    command(a, 'pipeline', 'train', '--config', str(config), '--no-report', '--max-minutes', f'{a.minutes-(time.time()-began)/60-a.start_seconds/60:.3f}')
     trained = (time.time()-began)/60
     state = load_checkpoint(a.folder/'checkpoints'/'best_model.pt')
     rows = read_log(a.folder/'logs')
@@ -160,7 +160,7 @@ def run_kotrans(a):
 def translate_kotrans(a):
     "Translate the test set with the best model"
     start = time.time()
-    door(a, 'terminal', 'translate', '--file', str(a.folder/'data'/'test.ko'), '--output', str(a.folder/'kotrans.out'), '--checkpoint', str(a.folder/'checkpoints'/'best_model.pt'),
+    command(a, 'terminal', 'translate', '--file', str(a.folder/'data'/'test.ko'), '--output', str(a.folder/'kotrans.out'), '--checkpoint', str(a.folder/'checkpoints'/'best_model.pt'),
          '--beam-size', str(a.beam), '--length-penalty', str(a.length_penalty), '--device', 'cpu')
     path = a.folder/'kotrans.run.json'
     write_json(path, read_json(path) | dict(decode_seconds=round(time.time()-start, 1)))

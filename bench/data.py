@@ -27,12 +27,14 @@ from kotrans.cleaning import clean_pairs,length_ratio
 from kotrans.corpora import embedded_corpus
 from kotrans.files import write_lines
 from kotrans.config import preset
+from kotrans.distributed import DistributedTrainer
 from kotrans.encoding import encode_corpus,encode_files
+from kotrans.fast_linear import use_fast_linear
 from kotrans.formats import read_pairs
+from kotrans.fused_loss import FusedModelWithLoss
 from kotrans.near_duplicates import near_copies,near_duplicates
 from kotrans.normalising import normalise
 from kotrans.tokenizer import save_tokenizer,train_tokenizer
-from kotrans.training import Trainer
 from kotrans.transformer import Transformer
 
 MEASURE = """
@@ -117,7 +119,8 @@ def measure_file(name, pairs, rounds, folder):
     corpus = encode_corpus([p[0] for p in clean], [p[1] for p in clean], ko, en, c.max_len)
     c = c.replace(src_vocab_size=len(ko), tgt_vocab_size=len(en), device='cpu')
     loaders = [BatchLoader(corpus, batch_tokens=c.batch_tokens, subword_sampling_alpha=a, tokenizers=(ko, en)) for a in (0., .2)]
-    trainer = Trainer(Transformer(c, len(ko), len(en)), c, corpus, corpus, progress=False)
+    model = use_fast_linear(Transformer(c, len(ko), len(en)))
+    trainer = DistributedTrainer(model, c, corpus, corpus, progress=False, with_loss=FusedModelWithLoss)
     batches = list(islice(loaders[0].batches(0), 10))
     tokens = sum(b.num_tokens for b in batches)
     trainer.train_step(batches[:1])

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np,torch
 import kotrans
 from kotrans.checkpoint import fingerprint,newest_checkpoint
+from kotrans.distributed import DistributedTrainer
 from kotrans.files import atomic_write
 from kotrans.config import BOS,EOS,TransformerConfig
 from kotrans.encoding import EncodedCorpus
-from kotrans.training import Trainer
 from kotrans.transformer import Transformer
 
 p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -36,7 +36,7 @@ def trainer(folder, epochs, every):
     c = TransformerConfig(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=2000, tgt_vocab_size=2000, batch_size=10,
                           num_epochs=epochs, warmup_steps=100, ema_decay=.9, save_every=0, save_every_steps=every, device='cpu', checkpoint_dir=folder, log_dir=folder)
     torch.manual_seed(c.seed)
-    t = Trainer(Transformer(c, 2000, 2000), c, reversal(400, 1), reversal(20, 2), progress=False)
+    t = DistributedTrainer(Transformer(c, 2000, 2000), c, reversal(400, 1), reversal(20, 2), progress=False)
     newest = newest_checkpoint(folder)
     if newest: t.resume(newest)
     t.say(f'from step {t.step}')

@@ -23,12 +23,14 @@ def load_batches(path):
 # Each system below takes (sizes, batches, settings) and gives: a function that makes one step, the batches as it wants them, what there is to tell
 
 def kotrans_system(c, batches, a):
-    "The library's own `Trainer`"
+    "The trainer of `kotrans-train`, put together as there"
     import torch,kotrans
     from kotrans.batching import Batch
     from kotrans.config import TransformerConfig
     from kotrans.encoding import EncodedCorpus
-    from kotrans import training
+    from kotrans import fast_linear
+    from kotrans.distributed import DistributedTrainer
+    from kotrans.fused_loss import FusedModelWithLoss
     from kotrans.transformer import Transformer
     if a.without:
         from train_tricks import without
@@ -38,8 +40,9 @@ def kotrans_system(c, batches, a):
     flat = lambda xs: (np.concatenate(xs), np.concatenate([[0], np.cumsum([*map(len, xs)])]))
     rows = [[x[x!=PAD].numpy() for b in batches for x in b[side]] for side in (0, 1)]
     corpus = EncodedCorpus(*flat(rows[0]), *flat(rows[1]), np.arange(len(rows[0])))
-    trainer = training.Trainer(Transformer(config, c['vocab'], c['vocab']), config, corpus, corpus, progress=False)
-    training.keep_freed_memory()                                           # as `Trainer.train` does before the first epoch
+    model = fast_linear.use_fast_linear(Transformer(config, c['vocab'], c['vocab']))      # as `kotrans-train` does
+    trainer = DistributedTrainer(model, config, corpus, corpus, progress=False, with_loss=FusedModelWithLoss)
+    fast_linear.keep_freed_memory()                                        # as `kotrans-train` does before the first epoch
     first = np.cumsum([0]+[len(s) for s,_ in batches])
     data = [Batch(s, t, torch.arange(i, i+len(s))) for (s,t),i in zip(batches, first)]
     def step(b): s = trainer.train_step([b]); return s['loss']/s['tokens']

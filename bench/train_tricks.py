@@ -9,7 +9,8 @@ from contextlib import ExitStack,contextmanager
 from unittest.mock import patch
 import torch
 import torch.nn.functional as F
-from kotrans import attention,label_smoothing,layers,linear,training
+from kotrans import attention,fast_linear,fused_loss,label_smoothing,training
+from kotrans.distributed import DistributedTrainer
 
 TRICKS = {}         # name -> (what it does in a few words, context manager that undoes it)
 VARIANTS = {}       # the same for what others do and kotrans does not: name -> (words, context manager that does it)
@@ -27,7 +28,7 @@ def trick(name, says, table=TRICKS):
     return note
 
 @trick('pages', 'freed memory stays with the process')
-def _(): return [(training, 'keep_freed_memory', lambda: False)]
+def _(): return [(fast_linear, 'keep_freed_memory', lambda: False)]
 
 @trick('adam', 'Adam in one kernel')
 def _():
@@ -35,12 +36,15 @@ def _():
     return [(training, 'make_optimizer', plain)]
 
 @trick('bits', 'dropout from raw random bits, added in one pass')
-def _(): return [(layers.Dropout, 'forward', lambda self, x: F.dropout(x, self.p, self.training)), (layers.Dropout, 'add', lambda self, x, y: x + F.dropout(y, self.p, self.training))]
+def _():
+    def forward(self, x): return F.dropout(x, self.p, self.training)
+    def add(self, x, y): return x + F.dropout(y, self.p, self.training)
+    return [(fast_linear.FastDropout, 'forward', forward), (fast_linear.FastDropout, 'add', add)]
 
 @trick('sdpa', "attention by PyTorch's own kernel")
 def _(): return [(attention.F, 'scaled_dot_product_attention', lambda q, k, v, mask=None, p=0.: attention.scaled_dot_product_attention(q, k, v, mask, p)[0])]
 
-@trick('loss', 'loss in closed form, with its own gradient')
+@trick('loss', 'loss in closed form, without the target distribution')
 def _():
     def forward(self, logits, target):
         vocab,target = logits.size(-1),target.reshape(-1)
@@ -55,13 +59,10 @@ def _():
     return [(label_smoothing.LabelSmoothingLoss, 'forward', forward)]
 
 @trick('states', 'output layer and loss in one, in chunks, without padding')
-def _():
-    init = training.ModelWithLoss.__init__
-    def plain(self, *args): init(self, *args); self.without_logits = False
-    return [(training.ModelWithLoss, '__init__', plain)]
+def _(): return [(fused_loss, '_can_fuse', lambda model, criterion: False)]
 
 @trick('onednn', 'products by the faster library')
-def _(): return [(linear, 'use_onednn', lambda: False)]
+def _(): return [(fast_linear, 'use_onednn', lambda: False)]
 
 @trick('qkv', 'one product for query, key and value', VARIANTS)
 def _():
@@ -69,7 +70,7 @@ def _():
     def joined(self, query, key=None, value=None, mask=None, need_weights=False):
         if need_weights or (key is not None and key is not query): return forward(self, query, key, value, mask, need_weights)
         maps = self.q_proj,self.k_proj,self.v_proj
-        y = linear.linear(query, torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps]))
+        y = fast_linear.linear(query, torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps]))
         q,k,v = (self.split_heads(x) for x in y.chunk(3, -1))
         return self.out_proj(self.merge_heads(attention.F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.)))
     return [(attention.MultiHeadAttention, 'forward', joined)]
@@ -104,7 +105,8 @@ def check(tolerance=1e-4):
     def numbers(off):
         torch.manual_seed(0)
         with without(off):
-            trainer,out = training.Trainer(Transformer(config, 500, 500), config, none, none, progress=False),[]
+            model = fast_linear.use_fast_linear(Transformer(config, 500, 500))
+            trainer,out = DistributedTrainer(model, config, none, none, progress=False, with_loss=fused_loss.FusedModelWithLoss),[]
             for b in batches*3:
                 s = trainer.train_step([b])
                 out += [s['loss']/s['tokens'], s['nll']/s['tokens'], trainer.last_norm]
