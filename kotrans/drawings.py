@@ -57,7 +57,7 @@ def _size(sizes, name):
     value = (sizes or {}).get(name, name)
     return f'{value:,}' if isinstance(value, int) else _LETTERS[value]
 
-# %% ../nbs/drawings.ipynb #9b923287
+# %% ../nbs/drawings.ipynb #9a5548c3
 def _layer(ax, x, side, top, sublayers, remark):
     "Frame a stack of sublayers, residual connections on `side` -1 (left) or 1; return its lower edge, boxes' heights"
     from matplotlib.patches import FancyBboxPatch
@@ -76,10 +76,10 @@ def _layer(ax, x, side, top, sublayers, remark):
     ax.add_patch(FancyBboxPatch((x-1.58, bottom), 3.16, top-bottom+.02, boxstyle='round,pad=.02', fill=False,
                                 edgecolor=_FAINT, linewidth=1, linestyle=(0, (5, 3))))
     ax.plot([x, x], [top+.03, top-.1], color=_INK, linewidth=1.1)
-    _write(ax, x-side*1.5, top-.13, remark if side>0 else 'right', colour=_FAINT, ha='left')
+    _write(ax, x-side*1.5, top-.13, remark, colour=_FAINT, ha='left' if side>0 else 'right')
     return bottom,places
 
-# %% ../nbs/drawings.ipynb #a8457491
+# %% ../nbs/drawings.ipynb #d4f4693f
 def draw_architecture(
     ax=None, # Matplotlib axes; `None` makes a figure, 8 by 8.6 inches
     sizes:dict=None, # Numbers for the letters `B S T d_model d_ff h N V` and `Vs`, the source's vocabulary
@@ -110,17 +110,19 @@ def draw_architecture(
     _box(ax, dec, last-.66, 2.4, .56, 'output projection', 'output', f"{size('d_model')} → {size('V')}")
     _arrow(ax, (dec, last-.94), (dec, last-1.32), label=f"logits {shape('B', 'T', 'V')}")
     _box(ax, dec, last-1.6, 2.4, .56, 'softmax', 'output', 'probabilities of the next token')
-    _legend(ax, .5, end-1.3)
+    _legend(ax, .5, end-1.3, sizes)
     return ax
 
-def _legend(ax, x, top):
-    "What the letters of the shapes mean"
-    meanings = [('$B$', 'sentences in a batch'), ('$S$, $T$', 'tokens of source, of target'),
-                ('$d_{model}$', 'width of the model'), ('$d_{ff}$', 'inner width of feed-forward'),
-                ('$h$', 'attention heads'), ('$N$', 'layers of each stack'), ('$V$', 'entries of the vocabulary')]
-    for i,(letter,meaning) in enumerate(meanings):
-        _write(ax, x, top-.25*i, letter, ha='left')
-        _write(ax, x+.72, top-.25*i, meaning, ha='left')
+def _legend(ax, x, top, sizes):
+    "What the letters of the shapes mean, and the numbers that stand for them"
+    meanings = {'B': 'sentences in a batch', 'S T': 'tokens of source, of target', 'd_model': 'width of the model',
+                'd_ff': 'inner width of feed-forward', 'h': 'attention heads', 'N': 'layers of each stack',
+                'V': 'entries of the vocabulary'}
+    for i,(names,meaning) in enumerate(meanings.items()):
+        letters = ', '.join(_LETTERS[n] for n in names.split())
+        numbers = ', '.join(_size(sizes, n) for n in names.split())
+        _write(ax, x, top-.25*i, letters if letters==numbers else f'{letters} = {numbers}', ha='left')
+        _write(ax, x+(1.15 if sizes else .72), top-.25*i, meaning, ha='left')
 
 # %% ../nbs/drawings.ipynb #9ddb9ade
 def _grid(ax, x, y, colours, cell, weights=None):
