@@ -76,7 +76,7 @@ def _layer(ax, x, side, top, sublayers, remark):
     ax.add_patch(FancyBboxPatch((x-1.58, bottom), 3.16, top-bottom+.02, boxstyle='round,pad=.02', fill=False,
                                 edgecolor=_FAINT, linewidth=1, linestyle=(0, (5, 3))))
     ax.plot([x, x], [top+.03, top-.1], color=_INK, linewidth=1.1)
-    _write(ax, x-side*1.5, top-.13, remark if side>0 else 'right', colour=_FAINT, ha='left')
+    _write(ax, x-side*1.5, top-.13, remark, colour=_FAINT, ha='left' if side>0 else 'right')
     return bottom,places
 
 # %% ../nbs/drawings.ipynb #a8457491
