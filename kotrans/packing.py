@@ -145,7 +145,7 @@ class PackedCache:
         "Where the last step looked, the mean over the last layer's heads `[batch*rows, src_len]`"
         return self.weights.unflatten(0, (len(self.mask), -1)).mean(1).flatten(0, 1)
 
-    def select(self,
+    def reorder(self,
         rows, # Row numbers `[new rows]`; a row may be left out or repeated
     ): # A new cache
         "The given `rows`; keys and values move only when sentences leave or change places"
@@ -231,7 +231,7 @@ def encode(self:PackedTransformer,
 
 # %% ../nbs/42_packing.ipynb #ecd1b65d
 @patch
-def start(self:PackedTransformer,
+def init_cache(self:PackedTransformer,
     memory, # What `encode` returned `[batch, src_len, d_model]`
     src_mask=None, # bool `[batch, 1, 1, src_len]`
 )->PackedCache: # The cache before the first token

@@ -109,7 +109,7 @@ def translate(
     if any('\ud800'<=c<='\udfff' for c in text): raise InputError('the sentence: not UTF-8; set the terminal to UTF-8')
     if '\n' in text: raise InputError('the sentence holds a line break; give several lines in a file or through a pipe')
     if file and output: _need_other(file, output)
-    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, penalty=penalty,
+    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, length_norm=length_norm,
         coverage_penalty=coverage_penalty, max_len_a=max_len_a, max_len_b=max_len_b, min_len_a=min_len_a, min_len_b=min_len_b, no_repeat_ngram=no_repeat_ngram, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
         batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, bf16=bf16, workers=workers, shortlist=shortlist, paragraphs=paragraphs, copy=copy)
     form = dict(echo=echo, scores=scores)
