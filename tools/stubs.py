@@ -51,7 +51,7 @@ def signature(f, method=None):
     "A function without its body; `method` is the `@patch` that makes it one"
     f = copy.deepcopy(f)
     f.decorator_list = [d for d in f.decorator_list if ast.unparse(d).split('(')[0].split('.')[-1] in TYPED]   # others note a function in a table
-    given = bool(arguments(f)) and [*f.args.posonlyargs, *f.args.args][:1]
+    given = [*f.args.posonlyargs, *f.args.args][:1]
     for x,default in arguments(f): x.annotation = optional(x.annotation, default)
     if method is not None:
         given[0].annotation = None
