@@ -422,6 +422,7 @@ def korean_arguments(
     if c.early: order[:2] = order[1::-1]
     return [parts[k] for k in order if k in parts]
 
+# %% ../nbs/91_clauses.ipynb #26cf4624
 def is_honoured(
     clause:Clause, # The plan
 )->bool: # Does the verb take (으)시?
@@ -434,6 +435,7 @@ def _word(clause):
     if up and v.ko in ('주다', '보여주다', '빌려주다', '돌려주다'): return replace(v, ko=v.ko[:-2] + '드리다', honorific='')
     return v
 
+# %% ../nbs/91_clauses.ipynb #115e7be7
 def korean_clause(
     clause:Clause, # The plan
     *suffixes:str, # What the pattern adds before the ending
@@ -467,6 +469,7 @@ def is_now(
     "Tell whether `clause` happens as one speaks"
     return bool(clause.time) and 'now' in clause.time.fits
 
+# %% ../nbs/91_clauses.ipynb #3c2c75c9
 def english_subject(
     clause:Clause, # The plan
 )->tuple[str,str]: # The English subject, and the pronoun it agrees as
@@ -476,6 +479,7 @@ def english_subject(
     if isinstance(s, Person): return person_phrase(s, kin=clause.kin), agreeing_pronoun(s)
     return noun_phrase(s, 'the'), agreeing_pronoun(s)
 
+# %% ../nbs/91_clauses.ipynb #4bd14bf1
 def english_object(
     clause:Clause, # The plan
     article:str='', # Another article than the frame's
@@ -494,6 +498,7 @@ def english_object(
         name = noun_phrase(o, art[0], many, english_subject(clause)[1], clause.modifier.en if clause.modifier else '')
     return join_words(v.prep, name)
 
+# %% ../nbs/91_clauses.ipynb #fa290dd1
 def english_phrase(
     clause:Clause, # The plan
     habit:bool|None=None, # Plural objects?
@@ -509,6 +514,7 @@ def english_phrase(
     if c.time and c.time.position == 'end': parts['time'] = c.time.en
     return VerbPhrase(head, join_words(*particle, *(parts | words).values()), v.past, v.participle, v.ing)
 
+# %% ../nbs/91_clauses.ipynb #f7e04366
 def english_adverb(
     clause:Clause, # The plan
 )->str: # *often* and its kind, or nothing

@@ -62,8 +62,9 @@ class ConfigFields:
             if name.startswith('_') or name in new or callable(value): continue
             if isinstance(value, (property, classmethod, staticmethod)): continue
             if name not in known:
-                raise InputError(f'{cls.__name__}.{name}: {_unknown(name, known)}; a new field needs a type, '
-                                 f'as in {name}:int={value!r}')
+                hint = ('' if name in _RENAMED
+                        else f'; a new field needs a type, as in {name}:{type(value).__name__}={value!r}')
+                raise InputError(f'{cls.__name__}.{name}: {_unknown(name, known)}{hint}')
             new[name] = known[name].type
         cls.__annotations__ = new
         dataclass(init=False)(cls)

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from .files import stable_share,atomic_write
 from .formats import Pair
-from .corpora import Phrase,phrasebook,embedded_corpus,sentence_set
+from .corpora import Phrase,phrasebook,sentence_set
 from .grammar import generate_examples
 
 # %% ../nbs/94_embedded.ipynb #e1eb230a

@@ -54,6 +54,7 @@ def _there(thing):
     if isinstance(thing, Place): return a_an(thing.en.removeprefix('the '))
     return a_an(thing.en) if isinstance(thing, Person) else noun_phrase(thing)
 
+# %% ../nbs/93_grammar.ipynb #fec433e0
 def say_existence(
     thing, # What is there
     where:tuple, # As `spot_phrase` says it
@@ -89,6 +90,7 @@ def say_location(
             f'{conjugate(verb, *sentence_endings(level, tense, question), irregular=cls)}',
             finite_clause(be_phrase(where[1]), en, agreeing_pronoun(thing), tense, question=question))
 
+# %% ../nbs/93_grammar.ipynb #a7a4776c
 def _draw_spot(r):
     landmark, relations, things = r.choice(_spots)
     relation, word = r.choice(relations)
@@ -185,6 +187,7 @@ def say_possession(
                           tense,
                    negative, question))
 
+# %% ../nbs/93_grammar.ipynb #60885c37
 @drawn_pattern('possession', 4.5)
 def draw_possession(
     r:random.Random, # Source of chance
@@ -231,6 +234,7 @@ def say_count(
                                                                                                   clause.tense, False,
             clause.question)
 
+# %% ../nbs/93_grammar.ipynb #fdaf090d
 def _countable(noun): return isinstance(noun, Noun) and noun.counter and (noun.count == 'count' or noun.unit)
 
 _counting = ('사다', '먹다', '마시다', '읽다', '쓰다', '보내다', '받다', '그리다', '만들다', '주문하다', '팔다', '빌리다', '보다', '심다', '키우다', '찍다',
@@ -286,6 +290,7 @@ def _means():
             ('읽다', tuple((n.ko, f'in {n.en}') for n in lexicon_members('language')), ('책', '소설', '신문', '시', '잡지')),
             ('보다', (('휴대폰', 'on a phone'), ('컴퓨터', 'on a computer')), ('영화', '드라마', '동영상')))
 
+# %% ../nbs/93_grammar.ipynb #8923254b
 _ways = tuple(w for w in _means() for _ in range(dict(가다=6, 오다=2, 읽다=2).get(w[0], 1)))
 
 def _by(r, question=False, tenses=('past', 'present', 'future')):
@@ -311,6 +316,7 @@ def say_means(
                                                                                      False,
             clause.question, english_adverb(clause))
 
+# %% ../nbs/93_grammar.ipynb #640ca0c9
 @drawn_pattern('means', 4)
 def draw_means(
     r:random.Random, # Source of chance
@@ -390,6 +396,7 @@ def draw_relative_naming(
                             '.?'[question]),
                    'relative_naming', c.tense, *verb_and_object(c))
 
+# %% ../nbs/93_grammar.ipynb #cba496ce
 @drawn_pattern('relative_property', 4.5)
 def draw_relative_property(
     r:random.Random, # Source of chance
@@ -408,6 +415,7 @@ def draw_relative_property(
                    'relative_property', tense, *verb_and_object(c),
                    ((a.ko, c.object.ko),))
 
+# %% ../nbs/93_grammar.ipynb #5f17ada4
 _then = {k: v.split() for k,v in dict(
     사다='잃어버리다 팔다 읽다 입다 신다 먹다 마시다 빌려주다 벗다 고치다 씻다 좋아하다 보내다', 받다='읽다 잃어버리다 번역하다 확인하다 좋아하다', 빌리다='읽다 잃어버리다 돌려주다 좋아하다',
     만들다='먹다 팔다 마시다 좋아하다', 굽다='먹다 팔다 좋아하다', 요리하다='먹다', 쓰다='읽다 보내다 번역하다 외우다', 고르다='사다 입다 신다 읽다',
@@ -429,6 +437,7 @@ def _outer(r, inner):
     return replace(inner, verb=v, tense='present' if v.ko == '좋아하다' else 'past', time=None, place=None,
                    recipient=None, modifier=None)
 
+# %% ../nbs/93_grammar.ipynb #2ef5237c
 def say_relative_object(
     outer:Clause, # What is done with it
     inner:Clause, # What describes it
@@ -520,6 +529,7 @@ def _linked(first, then, suffix, word, late=False):
     return (f'{korean_clause(first, end=(suffix,))} {korean_clause(then, skip="subject")}',
             f'{said} {word} {gerund_form(english_phrase(first, None))}')
 
+# %% ../nbs/93_grammar.ipynb #38041338
 def say_after(
     first:Clause, # What happens first
     then:Clause, # The main clause
@@ -541,6 +551,7 @@ def say_meanwhile(
     "Say that one does two things at once, (으)면서"
     return _linked(aside, main, '(으)면서', 'while')
 
+# %% ../nbs/93_grammar.ipynb #1efb2573
 def _chainable(v):
     daily = is_volitional(v) and 'daily' in v.flags and 'motion' not in v.flags
     lone = {'far', 'worn'} & set(v.flags) and v.ko != '공부하다'
@@ -556,6 +567,7 @@ _beside = {('듣다', '음악'): _music, ('듣다', '라디오'): _music, ('듣�
     ('기다리다', '버스'): '읽다 듣다 이야기하다'.split(), ('웃다', ''): '이야기하다 노래하다'.split()} # What one can do beside what
 _asides = tuple(_beside)
 
+# %% ../nbs/93_grammar.ipynb #a47685b5
 def _two(r, first_needs, then_needs, name, join, tenses=('past', 'future', 'present'), question=False):
     "Draw two clauses with one subject"
     tense, level = r.choice(tenses), draw_level(r)
@@ -576,6 +588,7 @@ def _two(r, first_needs, then_needs, name, join, tenses=('past', 'future', 'pres
     stop = '?' if question else '.'
     return Example(ko + stop, make_sentence(en, stop), name, tense, *verb_and_object(then), (verb_and_object(first),))
 
+# %% ../nbs/93_grammar.ipynb #0de4c71b
 @drawn_pattern('in_turn', 4)
 def draw_in_turn(
     r:random.Random, # Source of chance
@@ -626,6 +639,7 @@ def say_contrast(
             f"{english_clause(first)}, but {subject} "
             f"{inflect_english(VerbPhrase('do', past='did'), person, other.tense)}n't")
 
+# %% ../nbs/93_grammar.ipynb #30ec1c1c
 def _differing(v):
     "Whether people may differ in what they do"
     if v.ko in ('좋아하다', '싫어하다'): return True
@@ -650,6 +664,7 @@ def draw_contrast(
     return Example(ko + '.', make_sentence(en), 'but', tense, *verb_and_object(c),
                    () if negative else (verb_and_object(d),))
 
+# %% ../nbs/93_grammar.ipynb #a0fec68c
 _bad = {a for a in ADJECTIVES if 'negative' in a.flags or a.ko in '비싸다 무겁다 어렵다 맵다 짜다 작다 복잡하다 낮다'.split()}
 _good = {a for a in ADJECTIVES if a.ko in ('좋다 예쁘다 멋있다 맛있다 편하다 재미있다 빠르다 깨끗하다 싸다 가볍다 조용하다 넓다 따뜻하다 귀엽다 아름답다 신선하다 '
                                            '부드럽다 밝다 쉽다 안전하다 친절하다').split()}
@@ -668,6 +683,7 @@ def _sides():
                   and frozenset((a.ko, b.ko)) not in _opposite]
     return found
 
+# %% ../nbs/93_grammar.ipynb #ec0b378f
 def say_two_sides(
     thing, # `Noun` or `Place`
     one:Adjective, # One property
@@ -706,6 +722,7 @@ class Cause:
 
 CAUSES = load_lexicon('causes', Cause, effects=',')
 
+# %% ../nbs/93_grammar.ipynb #9364ded3
 def cause_korean(
     cause:Cause, # The cause
     *suffixes:str, # What ends the clause
@@ -729,6 +746,7 @@ def cause_english(
     if cause.kind == 'adjective': return finite_clause(be_phrase(cause.en), subject, person, tense)
     return finite_clause(VerbPhrase('have', cause.en, past='had'), subject, person, tense, cause.kind == 'lack')
 
+# %% ../nbs/93_grammar.ipynb #ea55bfb5
 def effect_clause(
     cause:Cause, # The cause
     index:int, # Which of its effects
@@ -753,6 +771,7 @@ def say_so(
     return ko, f'{cause_english(cause, subject, person, "past")}, so ' + \
         finite_clause(english_phrase(then), person if own else subject, person, then.tense, negative)
 
+# %% ../nbs/93_grammar.ipynb #6a4fdd3b
 def say_whenever(
     cause:Cause, # The state of things
     then:Clause, # What one does, as a habit
@@ -788,6 +807,7 @@ def say_if(
                                                                                person if own else subject,
             person, 'future', negative)
 
+# %% ../nbs/93_grammar.ipynb #a6b54af7
 def _because(name, join, tense, weight):
     def draw(r):
         cause, level = r.choice(CAUSES), draw_level(r)
@@ -896,6 +916,7 @@ def say_weather(
         'the weather', 'it',
             tense, negative, question)
 
+# %% ../nbs/93_grammar.ipynb #3c6aea85
 @drawn_pattern('the_weather', 4)
 def draw_weather(
     r:random.Random, # Source of chance

@@ -87,6 +87,7 @@ def verbs_for(
     return found, [4 + min(len(lexicon_members(*v.object)), 16) if v.object else 10 if 'thing' in v.flags else 7
                    for v in found]
 
+# %% ../nbs/92_patterns.ipynb #5c9a0ba4
 @lru_cache(None)
 def _times(fit, verb, thing):
     "Times that go with a verb and its object"
@@ -107,6 +108,7 @@ def _times(fit, verb, thing):
 
 _far = ('last year', 'last month', 'next year', 'next month')
 
+# %% ../nbs/92_patterns.ipynb #b91a2253
 def is_of_class(
     thing, # Anything that can be an object
     *classes:str, # Classes, kinds of counting, or Korean nouns
@@ -155,6 +157,7 @@ def draw_subject(
     if kind in ('I', 'we', 'they', 'you'): return PERSON_OF[dict(I='저', we='우리', they='그들', you='너')[kind]]
     return r.choice(dict(name=NAMES, kin=KIN, role=_roles)[kind])
 
+# %% ../nbs/92_patterns.ipynb #e9d11aa1
 def may_mention_kin(
     subject, # `Person`, `Noun`, or `None`
 )->bool: # Would English know whose kin it is?
@@ -185,6 +188,7 @@ def _draw_object(r, verb, subject):
     if verb.article == 'poss' and isinstance(subject, Person) and subject.kind == 'role': raise LookupError
     return found
 
+# %% ../nbs/92_patterns.ipynb #db97496d
 def draw_clause(
     r:random.Random, # Source of chance
     tense:str, # `past`, `present` or `future`
@@ -227,6 +231,7 @@ def draw_clause(
         if found: c = replace(c, time=r.choice(found))
     return _finish(r, c)
 
+# %% ../nbs/92_patterns.ipynb #5e933e04
 def _finish(r, c):
     "Settle what leaves the English untouched: particle, order, 겠, 시"
     s, honoured = c.subject, isinstance(c.subject, Person) and c.subject.honour
@@ -256,6 +261,7 @@ def verb_and_object(
     "Name the verb and the object, as an `Example` records them"
     return clause.verb.ko, clause.object.ko if clause.object else ''
 
+# %% ../nbs/92_patterns.ipynb #4d5cf794
 def clause_pattern(
     name:str, # Name of the pattern
     weight:float, # How often it is drawn, beside the others' weights
@@ -390,6 +396,7 @@ def ask_where(
         return korean_clause(clause, object='어디에'), question_english('where', clause, object='')
     return korean_clause(clause, place='어디에서'), question_english('where', clause)
 
+# %% ../nbs/92_patterns.ipynb #3a0e0dc6
 @clause_pattern('when', 2.5, needs=lambda v: 'stative' not in v.flags and 'negative' not in v.flags, question=True,
          fit=None,
          chances=(0, .25, .08))
@@ -467,6 +474,7 @@ def wrap_clause(
     return (korean_clause(clause, *suffixes, **how),
             finite_clause(vp, subject, person, clause.tense, negative, clause.question, often))
 
+# %% ../nbs/92_patterns.ipynb #fea6fb6f
 def can_phrase(
     vp:VerbPhrase, # What one can do
 )->VerbPhrase: # With *can* before it
@@ -487,6 +495,7 @@ def _ability(clause, suffix, negative):
 
 _can_well = _can | dict(needs=lambda v: _can['needs'](v) and 'chore' not in v.flags)
 
+# %% ../nbs/92_patterns.ipynb #0e67dcfb
 @clause_pattern('ability', 4, **_can_well)
 def say_ability(
     clause:Clause, # The plan
@@ -577,6 +586,7 @@ def ask_obligation(
     "Ask whether one has to"
     return wrap_clause(clause, have_to_phrase, '아/어야 하')
 
+# %% ../nbs/92_patterns.ipynb #821c50e7
 def may_phrase(
     vp:VerbPhrase, # What one may do
 )->VerbPhrase: # With *may* before it
@@ -624,6 +634,7 @@ def _progress(clause):
 
 _verb_do = next(v for v in VERBS if v.ko == '하다')
 
+# %% ../nbs/92_patterns.ipynb #438faf4a
 @clause_pattern('progress', 5, **_going_on)
 def say_progress(
     clause:Clause, # The plan
@@ -638,6 +649,7 @@ def ask_progress(
     "Ask whether it is going on"
     return _progress(clause)
 
+# %% ../nbs/92_patterns.ipynb #682e5b8b
 def have_phrase(
     vp:VerbPhrase, # What one has done
 )->VerbPhrase: # With *have* before its participle
@@ -700,6 +712,7 @@ def say_intention(
     if clause.tense == 'past': clause = replace(clause, time=None)
     return wrap_clause(clause, lambda vp: be_phrase('going to ' + base_form(vp)), '(으)려고 하')
 
+# %% ../nbs/92_patterns.ipynb #32d85ca4
 @clause_pattern('decision', 2, tenses=('past',), needs=lambda v: is_volitional(v) and v.ko not in ('웃다', '일어나다')
          and 'chore' not in v.flags, anytense=True, fit='future', middle=False)
 def say_decision(
@@ -737,6 +750,7 @@ def _requests(r, needs, anytense=True, fit='future', chances=(.35, .3, .1)):
     time = None if c.verb.article == 'poss' else c.time
     return replace(c, dropped='you', kin='your', will=False, polite=False, early=False, time=time)
 
+# %% ../nbs/92_patterns.ipynb #d99f3c60
 def say_request(
     clause:Clause, # What is asked
 )->tuple[str,str]: # Korean, English
@@ -761,6 +775,7 @@ def say_favour(
     vp = english_phrase(c, False, recipient='for me')
     return korean_clause(c, end=('아/어 주세요' if c.level == '해요체' else '아/어 주십시오',)), 'please ' + base_form(vp)
 
+# %% ../nbs/92_patterns.ipynb #e95a6ce5
 _favours = set('열다 닫다 켜다 끄다 고치다 사다 만들다 요리하다 굽다 읽다 찍다 가져오다 부르다 번역하다 확인하다 포장하다 닦다 씻다 옮기다 '
                '나르다 주문하다 그리다 빨다 정리하다 청소하다 썰다 자르다 돌보다 깨우다 예약하다 취소하다'.split())
 
@@ -845,6 +860,7 @@ def draw_determiner(
     mine = 2*(not question)*bool({'goods', 'carry', 'pet', 'wheels'} & set(thing.classes))
     return weighted_choice(r, ('', 5), ('이 ', 3), ('그 ', 1.5), ('제 ', mine))
 
+# %% ../nbs/92_patterns.ipynb #a323032e
 def say_property(
     adjective:Adjective, # The property
     thing, # What has it
@@ -867,6 +883,7 @@ def say_property(
 
 _degrees = {'아주':'very', '정말':'really', '너무':'too', '조금':'a little'}
 
+# %% ../nbs/92_patterns.ipynb #6a6a3c07
 def draw_level(
     r:random.Random, # Source of chance
 )->str: # One of `LEVELS`
@@ -924,6 +941,7 @@ def say_superlative(
     return (f'{attach_particle(ko, "이/가")} 제일 {inflect_korean(adjective, *sentence_endings(level), honour=honour)}',
             finite_clause(be_phrase('the ' + superlative_form(_more(adjective))), en, agreeing_pronoun(thing)))
 
+# %% ../nbs/92_patterns.ipynb #6d72cfc9
 def are_comparable(
     a, # `Noun`, `Place` or `Person`
     b, # Another
@@ -1014,6 +1032,7 @@ def say_this_is(
                           'they' if many else 'it',
                    'present', negative, question))
 
+# %% ../nbs/92_patterns.ipynb #6dce8c2f
 @drawn_pattern('being', 3)
 def draw_identity(
     r:random.Random, # Source of chance
@@ -1082,6 +1101,7 @@ def say_birthday(
     return (f'{attach_particle(ko, "은/는")} {copula_korean(day.ko.removesuffix("에"), level, tense)}',
             finite_clause(be_phrase(day.en), en, 'it', tense))
 
+# %% ../nbs/92_patterns.ipynb #dbdf62c5
 @drawn_pattern('belonging', 3)
 def draw_belonging(
     r:random.Random, # Source of chance
