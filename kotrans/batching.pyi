@@ -22,12 +22,12 @@ def make_batches(corpus, batch_size: int=64, batch_tokens: int=0, seed: int=42, 
 def padding_share(corpus, batches: list) -> float: ...
 class BatchLoader:
     source: EncodedCorpus
+    corpus: Any
     batch_size: int
     batch_tokens: int
+    on_oversized_pair: str
     seed: int
     shuffle: bool
-    corpus: Any
-    on_oversized_pair: str
     subword_sampling_alpha: float
     tokenizers: tuple
     def __init__(self, corpus: EncodedCorpus, batch_size: int=64, batch_tokens: int=0, seed: int=42, shuffle: bool=True, on_oversized_pair: str='alone', subword_sampling_alpha: float=0.0, tokenizers: tuple=()) -> None: ...

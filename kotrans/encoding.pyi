@@ -2,7 +2,7 @@
 from typing import Any
 from .config import TransformerConfig
 import numpy as np
-__all__ = ['ARRAYS', 'EncodedCorpus', 'FORMAT', 'VERSION', 'encode_chunks', 'encode_corpus', 'encode_data', 'encode_files', 'encode_split', 'open_corpus', 'read_header', 'write_corpus']
+__all__ = ['ARRAYS', 'ENCODED_FORMAT', 'ENCODED_VERSION', 'EncodedCorpus', 'encode_chunks', 'encode_corpus', 'encode_data', 'encode_files', 'encode_split', 'open_corpus', 'read_header', 'write_corpus']
 
 class EncodedCorpus:
     src_ids: np.ndarray
@@ -18,8 +18,8 @@ class EncodedCorpus:
     def __repr__(self): ...
     def fingerprint(self) -> str: ...
 def encode_corpus(src_lines: list, tgt_lines: list, src_tokenizer, tgt_tokenizer, max_len: int=256, chunk: int=10000) -> EncodedCorpus: ...
-FORMAT: str
-VERSION: int
+ENCODED_FORMAT: str
+ENCODED_VERSION: int
 ARRAYS: Any
 def read_header(folder) -> dict: ...
 def open_corpus(folder) -> EncodedCorpus: ...

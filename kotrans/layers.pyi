@@ -2,10 +2,9 @@
 from typing import Any
 from .attention import KVCache
 from .attention import MultiHeadAttention
-from .fast_linear import Linear
 from torch import Tensor
 from torch import nn
-__all__ = ['AddNorm', 'DecoderLayer', 'Dropout', 'EncoderLayer', 'FeedForward', 'PositionalEncoding', 'TokenEmbedding', 'dropout_mask', 'sinusoidal_encoding']
+__all__ = ['AddNorm', 'DecoderLayer', 'EncoderLayer', 'FeedForward', 'PositionalEncoding', 'TokenEmbedding', 'sinusoidal_encoding']
 
 class TokenEmbedding(nn.Module):
     weight: nn.Parameter
@@ -16,22 +15,14 @@ class PositionalEncoding(nn.Module):
     table: Any
     def __init__(self, d_model: int, max_len: int=512) -> None: ...
     def forward(self, x: Tensor, start: int=0) -> Tensor: ...
-def dropout_mask(x: Tensor, p: float) -> Tensor: ...
-class Dropout(nn.Module):
-    p: float
-    scale: Any
-    def __init__(self, p: float) -> None: ...
-    def extra_repr(self): ...
-    def forward(self, x: Tensor) -> Tensor: ...
-    def add(self, x: Tensor, y: Tensor) -> Tensor: ...
 class FeedForward(nn.Module):
-    linear1: Linear
-    linear2: Linear
+    linear1: nn.Linear
+    linear2: nn.Linear
     def __init__(self, d_model: int, d_ff: int) -> None: ...
     def forward(self, x: Tensor) -> Tensor: ...
 class AddNorm(nn.Module):
     norm: nn.LayerNorm
-    dropout: Dropout
+    dropout: nn.Dropout
     norm_first: bool
     def __init__(self, d_model: int, dropout: float=0.1, norm_first: bool=False) -> None: ...
     def forward(self, x: Tensor, sublayer) -> Tensor: ...
