@@ -55,14 +55,17 @@ class PositionalEncoding(nn.Module):
         super().__init__()
         self.register_buffer('table', sinusoidal_encoding(max_len, d_model), persistent=False)
 
-    def forward(self,
-        x:Tensor, # `[batch, len, d_model]`
-        start:int=0, # Position of the first vector in its sentence
-    )->Tensor: # `[batch, len, d_model]`
-        "Add the encoding of positions `start`, `start+1`, ... to `x`"
-        n = start + x.size(1)
-        if n>len(self.table): self.table = sinusoidal_encoding(2*n, self.table.size(1)).to(self.table)
-        return x + self.table[start:n]
+# %% ../nbs/12_layers.ipynb #32231b2a
+@patch
+def forward(
+    self:PositionalEncoding,
+    x:Tensor, # `[batch, len, d_model]`
+    start:int=0, # Position of the first vector in its sentence
+)->Tensor: # `[batch, len, d_model]`
+    "Add the encoding of positions `start`, `start+1`, ... to `x`"
+    n = start + x.size(1)
+    if n>len(self.table): self.table = sinusoidal_encoding(2*n, self.table.size(1)).to(self.table)
+    return x + self.table[start:n]
 
 # %% ../nbs/12_layers.ipynb #9b82d80f
 class FeedForward(nn.Module):
@@ -91,13 +94,16 @@ class AddNorm(nn.Module):
         super().__init__()
         self.norm,self.dropout,self.norm_first = nn.LayerNorm(d_model), nn.Dropout(dropout), norm_first
 
-    def forward(self,
-        x:Tensor, # `[batch, len, d_model]`
-        sublayer, # Function of such a tensor, with a result of the same shape
-    )->Tensor: # `[batch, len, d_model]`
-        "`LayerNorm(x + dropout(sublayer(x)))`, or with `norm_first` `x + dropout(sublayer(LayerNorm(x)))`"
-        if self.norm_first: return x + self.dropout(sublayer(self.norm(x)))
-        return self.norm(x + self.dropout(sublayer(x)))
+# %% ../nbs/12_layers.ipynb #268ab57e
+@patch
+def forward(
+    self:AddNorm,
+    x:Tensor, # `[batch, len, d_model]`
+    sublayer, # Function of such a tensor, with a result of the same shape
+)->Tensor: # `[batch, len, d_model]`
+    "`LayerNorm(x + dropout(sublayer(x)))`, or with `norm_first` `x + dropout(sublayer(LayerNorm(x)))`"
+    if self.norm_first: return x + self.dropout(sublayer(self.norm(x)))
+    return self.norm(x + self.dropout(sublayer(x)))
 
 # %% ../nbs/12_layers.ipynb #2b41c354
 class EncoderLayer(nn.Module):
@@ -113,13 +119,16 @@ class EncoderLayer(nn.Module):
         self.self_attn,self.ffn = MultiHeadAttention(d_model, num_heads), FeedForward(d_model, d_ff)
         self.self_attn_res,self.ffn_res = (AddNorm(d_model, dropout, norm_first) for _ in range(2))
 
-    def forward(self,
-        x:Tensor, # `[batch, src_len, d_model]`
-        mask:Tensor=None, # bool `[batch, 1, 1, src_len]`
-    )->Tensor: # `[batch, src_len, d_model]`
-        "Apply self-attention, then the feed-forward network"
-        x = self.self_attn_res(x, lambda y: self.self_attn(y, mask=mask))
-        return self.ffn_res(x, self.ffn)
+# %% ../nbs/12_layers.ipynb #21aadde4
+@patch
+def forward(
+    self:EncoderLayer,
+    x:Tensor, # `[batch, src_len, d_model]`
+    mask:Tensor=None, # bool `[batch, 1, 1, src_len]`
+)->Tensor: # `[batch, src_len, d_model]`
+    "Apply self-attention, then the feed-forward network"
+    x = self.self_attn_res(x, lambda y: self.self_attn(y, mask=mask))
+    return self.ffn_res(x, self.ffn)
 
 # %% ../nbs/12_layers.ipynb #56ec620e
 class DecoderLayer(nn.Module):
@@ -136,16 +145,19 @@ class DecoderLayer(nn.Module):
         self.ffn = FeedForward(d_model, d_ff)
         self.self_attn_res,self.cross_attn_res,self.ffn_res = (AddNorm(d_model, dropout, norm_first) for _ in range(3))
 
-    def forward(self,
-        x:Tensor, # `[batch, tgt_len, d_model]`
-        memory:Tensor, # Output of the encoder `[batch, src_len, d_model]`
-        src_mask:Tensor=None, # bool `[batch, 1, 1, src_len]`
-        tgt_mask:Tensor=None, # bool `[batch, 1, tgt_len, tgt_len]`
-    )->Tensor: # `[batch, tgt_len, d_model]`
-        "Apply self-attention, cross-attention and the feed-forward network"
-        x = self.self_attn_res(x, lambda y: self.self_attn(y, mask=tgt_mask))
-        x = self.cross_attn_res(x, lambda y: self.cross_attn(y, memory, mask=src_mask))
-        return self.ffn_res(x, self.ffn)
+# %% ../nbs/12_layers.ipynb #5089956b
+@patch
+def forward(
+    self:DecoderLayer,
+    x:Tensor, # `[batch, tgt_len, d_model]`
+    memory:Tensor, # Output of the encoder `[batch, src_len, d_model]`
+    src_mask:Tensor=None, # bool `[batch, 1, 1, src_len]`
+    tgt_mask:Tensor=None, # bool `[batch, 1, tgt_len, tgt_len]`
+)->Tensor: # `[batch, tgt_len, d_model]`
+    "Apply self-attention, cross-attention and the feed-forward network"
+    x = self.self_attn_res(x, lambda y: self.self_attn(y, mask=tgt_mask))
+    x = self.cross_attn_res(x, lambda y: self.cross_attn(y, memory, mask=src_mask))
+    return self.ffn_res(x, self.ffn)
 
 # %% ../nbs/12_layers.ipynb #f008262a
 @patch
