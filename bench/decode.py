@@ -5,8 +5,8 @@
 
 Every system translates the same --sentences random sentences (lengths like real text) into exactly --length tokens, by greedy search and by
 a beam of four, sorted by length, in batches of --batch; with one worker that has all threads, and with one worker on each core: threads where
-a system can, otherwise processes (kotrans both ways). JoeyNMT, which has no cache, and the search of
-chapter 13, which is for reading, take every fourth batch. Then 200 of them one at a time, in an order that length does not rule: the latency (not of these two).
+a system can, otherwise processes (kotrans both ways). JoeyNMT, which has no cache, and the plain search of `kotrans.decoding`,
+which is for reading, take every fourth batch. Then 200 of them one at a time, in an order that length does not rule: the latency (not of these two).
 Each system and layout is a process of its own, so that its peak memory is its own (with several processes the sum, pages that they share
 counted in each). One works at a time, and they take turns within each round.
 
@@ -21,7 +21,7 @@ from decode_systems import SIZES,SYSTEMS,kotrans_model
 from turns import Worker,measure,machine
 
 PYTHON = {'Hugging Face': 'peers_python', 'CTranslate2': 'peers_python', 'CTranslate2 int8': 'peers_python', 'JoeyNMT': 'joey_python'}      # whose interpreter another argument names
-SLOW = {'JoeyNMT': 4, 'kotrans, chapter 13': 4}   # no cache, or no hurry: one batch in so many is enough to know, and nobody would ask them for single sentences
+SLOW = {'JoeyNMT': 4, 'kotrans, plain beam': 4}   # one batch in so many; not asked for single sentences
 GOALS = [('kotrans', 'Hugging Face'), ('kotrans', 'CTranslate2'), ('kotrans int8', 'CTranslate2 int8'), ('kotrans', 'JoeyNMT')]
 
 def make_weights(size):
@@ -40,7 +40,7 @@ def make_sources(n, vocab):
 def layouts(system, cores):
     "Names of ways to share the cores, with the arguments that they are"
     out = {f'1×{cores}': ['--threads', cores]}
-    if cores>1 and system!='kotrans, chapter 13':
+    if cores>1 and system!='kotrans, plain beam':
         if system.startswith(('kotrans', 'CTranslate2')): out[f'{cores}×1 threads'] = ['--workers', cores]
         if not system.startswith('CTranslate2'): out[f'{cores}×1 processes'] = ['--workers', cores, '--processes']
     return out

@@ -41,7 +41,7 @@ def kotrans_system(w, a, int8=False):
     return lambda rows: [h[0].tokens for h in search(model, padded(rows), o, scores=False)], kotrans.__version__
 
 def plain_system(w, a):
-    "The search of chapter 13, for reading"
+    "The plain search of `kotrans.decoding`, which is for reading"
     import kotrans
     from kotrans.decoding import beam_search,greedy_search
     model = kotrans_model(a.size)
@@ -169,7 +169,7 @@ def ctranslate2_system(w, a, compute='float32'):
         return [[number[x] for x in f.hypotheses[0]] for f in found]
     return some, ct.__version__
 
-SYSTEMS = {'kotrans': kotrans_system, 'kotrans int8': partial(kotrans_system, int8=True), 'kotrans, chapter 13': plain_system, 'Hugging Face': transformers_system, 'JoeyNMT': joey_system,
+SYSTEMS = {'kotrans': kotrans_system, 'kotrans int8': partial(kotrans_system, int8=True), 'kotrans, plain beam': plain_system, 'Hugging Face': transformers_system, 'JoeyNMT': joey_system,
            'CTranslate2': ctranslate2_system, 'CTranslate2 int8': partial(ctranslate2_system, compute='int8')}
 
 # Several workers: threads or processes, each with one thread of its own and every batch to the next who is free

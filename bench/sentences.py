@@ -14,7 +14,7 @@ borders that it cuts at, and `whole` the share of paragraphs that come apart exa
     quoted     whole sentences, full stop included, quoted inside a longer one
     awkward    decimals, dates, versions, addresses, file names, initials: full stops that end nothing
 
-`rule` is a regular expression (a full stop and white space); `kotrans` is what `--paragraphs` does: Kiwi's cuts, with a reservation. Speed is of one thread, one paragraph at a time. Each system is loaded once more in a
+`rule` is a regular expression (a full stop and white space); `kotrans` is what `kotrans-translate --split-sentences` does: Kiwi's cuts, with a reservation. Speed is of one thread, one paragraph at a time. Each system is loaded once more in a
 process of its own, for the time and the memory that takes (`kotrans` brings torch).
 """
 import argparse,importlib.metadata,json,platform,random,re,subprocess,sys,time
