@@ -27,7 +27,7 @@ from kotrans.encoding import encode_corpus,encode_files
 from kotrans.fast_linear import use_fast_linear
 from kotrans.formats import read_pairs
 from kotrans.fused_loss import FusedModelWithLoss
-from kotrans.grammar import generate
+from kotrans.grammar import generate_examples as generate
 from kotrans.splitting import near_copies,near_duplicates
 from kotrans.tokenizer import save_tokenizer,train_tokenizer
 from kotrans.transformer import Transformer

@@ -149,7 +149,7 @@ def main():
     if a.file: sentences = [l.split('\t')[0].strip() for l in Path(a.file).read_text('utf-8').split('\n') if l.strip()]
     else:
         from kotrans.corpora import phrasebook
-        from kotrans.grammar import generate
+        from kotrans.grammar import generate_examples as generate
         sentences = [o.ko for o in phrasebook()]+[e.ko for e in generate(1500, seed=3)]
     # what holds a full stop inside may be two sentences, so its borders are not known
     sentences = [s for s in sentences if not re.search(r'[.!?…]["\'”’)]*\s', s)]

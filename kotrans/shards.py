@@ -14,12 +14,12 @@ from fastcore.basics import patch
 from .batching import shuffled
 from .cleaning import clean_pairs
 from .files import InputError
-from .cli import run
+from .cli import run_command as run
 from .config import TransformerConfig,load_config
-from .corpora import _cause,_commit,_reach_hub
+from .corpora import error_cause as _cause,hub_commit as _commit,find_hub as _reach_hub
 from .files import file_sha256
 from .encoding import ARRAYS,EncodedCorpus,encode_chunks,open_corpus,read_header,write_corpus
-from .formats import need,record_pair
+from .formats import import_extra as need,record_pair
 from .distributed import broadcast_from_rank0,is_main_process
 from .tokenizer import load_tokenizers
 

@@ -19,9 +19,9 @@ from . import __version__
 from .cleaning import REASONS,Cleaned,_HANGUL,_all,_common,_draw,clean_pairs,length_ratio,letter_share,normalise,skeleton
 from .files import InputError,nearest,atomic_write
 from .config import BaseConfig,TransformerConfig,load_config
-from .corpora import SOURCES,sentences,verify_source
+from .corpora import SOURCES,sentence_set as sentences,verify_source
 from .files import stable_share,remove_temp_files
-from .formats import Pair,detect_format,need,read_pairs,read_parallel,text_lines
+from .formats import Pair,detect_format,import_extra as need,read_pairs,read_parallel,text_lines
 
 # %% ../nbs/25_splitting.ipynb #fe3dbbb0
 @cache
