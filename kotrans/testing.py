@@ -76,7 +76,6 @@ def layer_norms(
 
 # %% ../nbs/testing.ipynb #7e570001
 import os,random,subprocess,sys,tempfile,textwrap
-from contextlib import contextmanager
 from pathlib import Path
 import torch
 from .config import TransformerConfig
@@ -130,18 +129,6 @@ def toy_trainer(
     model = Transformer(config, 14, 14)
     data,valid = reversal_corpus(3000, 1) if data is None else data,reversal_corpus(200, 2)
     return kind(model, config, data, valid, (DigitTokenizer(), DigitTokenizer()), progress=False, **kwargs)
-
-# %% ../nbs/testing.ipynb #7e570005
-@contextmanager
-def disk_full(
-    size:int=2000, # Bytes
-): # A context manager
-    "Play a full disk: let no file grow beyond `size`"
-    import resource
-    soft,hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try: yield
-    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 # %% ../nbs/testing.ipynb #7e570006
 def torchrun(
