@@ -299,7 +299,8 @@ def _samples(report):
 
 # %% ../nbs/25_splitting.ipynb #4dc8a696
 _STYLE = '''body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
-td,th{text-align:left;padding:.15em .8em;border-bottom:1px solid #ddd}svg{max-width:100%}'''
+td,th{text-align:left;padding:.15em .8em;border-bottom:1px solid #ddd}
+[align=right]{text-align:right}svg{max-width:100%}'''
 
 def report_html(
     report:dict, # From `prepare_splits`
