@@ -85,14 +85,14 @@ class _Beam:
         self.alive,self.found = [([], 0.)],[]
 
     def step(self, log_p, extra):
-        "Extend by one token: `log_p` `[alive, vocab]`; `extra` `[alive, 2]` is added to scores (see `_Attended`). Returns rows and tokens of the new beam"
+        "Go on by a token; returns (row, token) of the new beam. `log_p` `[alive, vocab]`, `extra` of `_Attended` `[alive, 2]`"
         n,extra = len(self.alive[0][0])+1,extra.tolist()                        # length with the new token
         total = log_p + torch.tensor([[p] for _,p in self.alive], dtype=torch.float64)
         best,place = total.flatten().topk(min(2*self.k, total.numel()))
         candidates = [(p, *divmod(i, total.size(1))) for p,i in zip(best.tolist(), place.tolist()) if p>-math.inf]
         for p,row,token in candidates[:self.k]:
             if token==EOS: self.add(self.alive[row][0], p, n, extra[row][0])
-        if n>self.limit:                                                        # what has not ended by now is better than nothing
+        if n>self.limit:                                                        # not ended, but better than nothing
             for (tokens,p),(_,before) in zip(self.alive, extra): self.add(tokens, p, n-1, before, finished=False)
         go_on = [c for c in candidates if c[2]!=EOS][:self.k]
         if n>self.limit or not go_on or self.decided(go_on[0][0]): go_on = []
@@ -142,7 +142,7 @@ def beam_search(
     n_best:int=1, # How many to return for each sentence, at most `beam_size`
     coverage_penalty:float=0., # β of `coverage`
 )->list: # For each sentence its `n_best` `Hypothesis`es, best first
-    "Keep the `beam_size` best beginnings alive, step by step (Vaswani et al. 2017, §6.1); bad options are an `InputError`"
+    "Keep the `beam_size` best beginnings alive (Vaswani et al. 2017, §6.1); bad options are an `InputError`"
     _check_options(beam_size, length_penalty, n_best, coverage_penalty)
     beams = [_Beam(limit, beam_size, n_best, length_penalty) for limit in length_limits(src, max_len).tolist()]
     attended = _Attended(src, coverage_penalty)

@@ -160,13 +160,16 @@ def _attend(q, k, v, mask):
 # %% ../nbs/42_packing.ipynb #14f95e30
 class PackedCache:
     "The key–value cache of a `PackedTransformer`; it may be stepped from once"
-    def __init__(self, source, src_mask, buffer, mask, used, position):
-        self.source = source             # keys and values of the memory `[layers, 2, batch, heads, src_len, head_dim]`
-        self.src_mask = src_mask         # `[batch, src_len]`, 0 or −∞, or `None`
-        self.buffer = buffer             # keys and values of tokens `[layers, 2, batch, heads, room, head_dim]`
-        self.used = used                 # how many slots of the buffer are filled
-        self.mask = mask                 # 0 where a row sees a slot, −∞ elsewhere `[batch, rows, used]`
-        self.position = position         # tokens read so far
+    def __init__(self,
+        source, # Keys and values of the memory `[layers, 2, batch, heads, src_len, head_dim]`
+        src_mask, # 0 or −∞ for each source token `[batch, src_len]`, or `None` without padding
+        buffer, # Keys and values of tokens `[layers, 2, batch, heads, room, head_dim]`
+        mask, # 0 where a row sees a slot of the buffer, −∞ elsewhere `[batch, rows, used]`
+        used:int, # How many slots of the buffer are filled
+        position:int, # Tokens read so far
+    ):
+        self.source,self.src_mask,self.buffer,self.mask = source,src_mask,buffer,mask
+        self.used,self.position = used,position
         self.weights = None              # the last layer's attention to the source `[batch*heads, rows, src_len]`
 
     @property
@@ -219,9 +222,13 @@ class PackedTransformer:
         self.source = _linear(*_joined(*keys_values), int8)
         self.output = output_linear(model.output_proj.weight, model.output_proj.bias, int8)
 
-    def parameters(self): return self.model.parameters()
+    def parameters(self):
+        "Those of the model"
+        return self.model.parameters()
 
-    def eval(self): return self
+    def eval(self):
+        "The same: a packed model is always in `eval` mode"
+        return self
 
 def _packed_layer(l, int8):
     "Self-attention, feed-forward network and norms of one layer"

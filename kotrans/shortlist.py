@@ -83,8 +83,8 @@ class Shortlist:
     ):
         "Write the list to a file, in one piece"
         with atomic_write(path) as f:
-            np.savez_compressed(f, targets=self.targets.numpy().astype(np.int32), fingerprints=np.array(self.fingerprints),
-                                common=self.common.numpy().astype(np.int32))
+            targets,common = (t.numpy().astype(np.int32) for t in (self.targets, self.common))
+            np.savez_compressed(f, targets=targets, common=common, fingerprints=np.array(self.fingerprints))
 
     @classmethod
     def load(cls,

@@ -92,8 +92,8 @@ def translate(
 ):
     "Translate Korean to English: a sentence, a file, a pipe or a conversation"
     _check_input(text, file, output, resume_output, errors)
-    t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, bf16=bf16,
-        workers=workers, shortlist=shortlist, split_sentences=split_sentences, copy=copy, **options)
+    t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, int8=int8,
+        bf16=bf16, workers=workers, shortlist=shortlist, split_sentences=split_sentences, copy=copy, **options)
     form = dict(echo=echo, scores=scores)
     if not (text or file) and sys.stdin.isatty() and not output: return converse(t)
     if file and output: t.translate_file(file, output, resume_output, errors, True, **form); return
