@@ -85,7 +85,7 @@ class _Beam:
         self.alive,self.found = [([], 0.)],[]
 
     def step(self, log_p, extra):
-        "Go on by a token; returns (row, token) of the new beam. `log_p` `[alive, vocab]`, `extra` of `_Attended` `[alive, 2]`"
+        "Go on by a token; returns (row, token) of the new beam. `log_p` `[alive, vocab]`, `extra` `[alive, 2]`"
         n,extra = len(self.alive[0][0])+1,extra.tolist()                        # length with the new token
         total = log_p + torch.tensor([[p] for _,p in self.alive], dtype=torch.float64)
         best,place = total.flatten().topk(min(2*self.k, total.numel()))
