@@ -261,12 +261,10 @@ CLEANING_STEPS = {f.__name__: f for f in DEFAULT_STEPS} # Name, as in the config
 REASONS = ('empty', 'too short', 'too long', 'unreadable characters', 'untranslated', 'sides swapped', 'not Korean',
            'not English', 'length ratio', 'repeated characters', 'URLs differ', 'only a URL', 'numbers disagree',
            'sentence count') # What the default steps may say
-_RENAMED = {'lopsided': 'length_ratio_too_high', 'addresses': 'urls',
-            'addresses differ': 'URLs differ', 'only an address': 'only a URL'} # Earlier name → step or reason
 
 def _listed(config, name, known, kind):
     "The comma-separated names in a field of the config, each of them one of `known`"
-    names = [_RENAMED.get(n.strip(), n.strip()) for n in getattr(config, name).split(',') if n.strip()]
+    names = [n.strip() for n in getattr(config, name).split(',') if n.strip()]
     for n in names:
         if n in known: continue
         raise InputError(f"config field {name}: no {kind} {n!r}{nearest(n, known)}; there are {', '.join(known)}")

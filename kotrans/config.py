@@ -33,9 +33,15 @@ _RENAMED = dict(best_by='monitor', sampling_alpha='subword_sampling_alpha', near
     over_budget='on_oversized_pair', checks='cleaning_steps', skip_checks='skip_cleaning_steps',
     max_bad_steps='max_nonfinite_steps') # Former name → name
 
+_RENAMED_WORDS = dict(lopsided='length_ratio_too_high', addresses='urls') | {
+    'addresses differ': 'URLs differ', 'only an address': 'only a URL'} # In lists of cleaning steps and reasons
+
 def _renamed(values):
-    "`values` under the names of today"
-    return {_RENAMED.get(name, name): value for name,value in values.items()}
+    "`values` under the names of today, the cleaning steps and reasons in them too"
+    new = {_RENAMED.get(name, name): value for name,value in values.items()}
+    for name in ('cleaning_steps', 'skip_cleaning_steps'):
+        if isinstance(new.get(name), str): new[name] = ','.join(_RENAMED_WORDS.get(w, w) for w in new[name].split(','))
+    return new
 
 def _unknown(name, known):
     "Why there is no field `name`"

@@ -10,11 +10,11 @@ class PackedCache:
     source: Any
     src_mask: Any
     buffer: Any
-    used: Any
     mask: Any
-    position: Any
+    used: Any
+    position: int
     weights: Any
-    def __init__(self, source, src_mask, buffer, mask, used, position) -> None: ...
+    def __init__(self, source, src_mask, buffer, mask, used: int, position: int) -> None: ...
     @property
     def attention(self): ...
     def reorder(self, rows): ...
