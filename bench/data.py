@@ -1,8 +1,8 @@
 """Speed and memory of the way from text to batches, with plain SentencePiece encoding as the floor.
 
-usage: python bench/data.py [PAIRS.tsv ...] [--rounds 5] [--pairs 2000000] [--json results/data.json]
+usage: python bench/data.py [PAIRS.tsv ...] [--rounds 5] [--pairs 2000000] [--counts] [--json results/data.json]
 
-For each file (Korean, tab, English; without any, sentences of the embedded grammar; `-` for none) in one process on one core, rounds alternate between
+For each file (Korean, tab, English; without any, the embedded corpus; `-` for none) in one process on one core, rounds alternate between
   floor     SentencePiece encodes both sides, and nothing else
   cleaning  normalising, all checks, and equal copies
   copies    near-duplicates within the corpus, and the near-copies of 2,000 held-out pairs (`leaks`), each timed apart
@@ -11,6 +11,10 @@ For each file (Korean, tab, English; without any, sentences of the embedded gram
 Reported are medians. Then memory, without the pages of files, workers included: `kotrans-split-data`'s work on a tenth of
 `--pairs` pairs; encoding `--pairs` generated pairs and a quarter of them, from which ten million follow; and planning an
 epoch of ten million pairs, measured outright.
+
+With `--counts` nothing is timed: for each file, English characters to a Korean one, pairs with a scaled length ratio over 4,
+and what cleaning and the search for near-duplicates drop, by reason. The chapters on cleaning and on near-duplicates show
+`results/cleaning.json`, made by: python bench/data.py --counts PAIRS.tsv ... --json results/cleaning.json
 """
 import argparse,json,os,platform,statistics,subprocess,sys,tempfile,time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -19,7 +23,8 @@ from pathlib import Path
 import sentencepiece,torch
 import kotrans
 from kotrans.batching import BatchLoader,padding_share
-from kotrans.cleaning import clean_pairs
+from kotrans.cleaning import clean_pairs,length_ratio
+from kotrans.corpora import embedded_corpus
 from kotrans.files import write_lines
 from kotrans.config import preset
 from kotrans.distributed import DistributedTrainer
@@ -27,8 +32,8 @@ from kotrans.encoding import encode_corpus,encode_files
 from kotrans.fast_linear import use_fast_linear
 from kotrans.formats import read_pairs
 from kotrans.fused_loss import FusedModelWithLoss
-from kotrans.grammar import generate_examples as generate
-from kotrans.splitting import near_copies,near_duplicates
+from kotrans.near_duplicates import near_copies,near_duplicates
+from kotrans.normalising import normalise
 from kotrans.tokenizer import save_tokenizer,train_tokenizer
 from kotrans.transformer import Transformer
 
@@ -76,6 +81,16 @@ plan,whole,more,took = measured(lambda: kotrans.batching.make_batches(lengths, b
 print(len(plan), whole, more, took)
 """
 
+def count_drops(name, pairs):
+    "What a corpus is like, and what is dropped from it by the default config"
+    c = preset('base')
+    normal = [p for p in ((normalise(ko), normalise(en)) for ko,en in pairs) if all(p)]
+    cleaned = clean_pairs(pairs, c)
+    near = near_duplicates(cleaned.kept, c.near_duplicate_threshold)
+    return dict(name=name, pairs=len(pairs), english_per_korean=sum(len(en) for _,en in normal)/sum(len(ko) for ko,_ in normal),
+                over_ratio=sum(length_ratio(p)>4 for p in normal), dropped=dict(cleaned.dropped),
+                near_duplicates=sum(n is not None for n in near), kept=len(near)-sum(n is not None for n in near))
+
 def timed(f):
     start = time.perf_counter(); out = f()
     return time.perf_counter()-start,out
@@ -119,13 +134,13 @@ def measure_file(name, pairs, rounds, folder):
                 loader_tokens_per_second=loaded/s['load'], sampling_tokens_per_second=sampled/s['sample'], tiny_step_tokens_per_second=tokens/s['step'],
                 loader_to_step=loaded/s['load']/(tokens/s['step']), padding=padding_share(corpus, loaders[0].plan(0)))
 
-def project_kv(n0, p0, n1, p1):
+def project(n0, p0, n1, p1):
     "Megabytes for ten million pairs: what each of the last ones took, and at least the eight bytes of its lengths"
     return p1 + (10**7-n1)*max((p1-p0)/(n1-n0), 8e-6)
 
 def measure_memory(pairs, folder, workers):
     "Megabytes of encoding and planning"
-    base = [(e.ko, e.en) for e in generate(50_000, seed=1)]
+    base = embedded_corpus()['train']
     ko,en = (train_tokenizer([p[side] for p in base[:20_000]], vocab_size=4000) for side in (0, 1))
     save_tokenizer(ko, folder/'ko'); save_tokenizer(en, folder/'en')
     def run(code, *args):
@@ -146,13 +161,20 @@ def measure_memory(pairs, folder, workers):
 
 if __name__=='__main__':
     a = argparse.ArgumentParser(usage=__doc__.split('usage: ')[1].split('\n')[0])
-    a.add_argument('files', nargs='*'); a.add_argument('--rounds', type=int, default=5); a.add_argument('--pairs', type=int, default=2_000_000); a.add_argument('--workers', type=int, default=0)
-    a.add_argument('--json', default='')
+    a.add_argument('files', nargs='*')
+    for flag,default in (('rounds', 5), ('pairs', 2_000_000), ('workers', 0)): a.add_argument(f'--{flag}', type=int, default=default)
+    a.add_argument('--counts', action='store_true'); a.add_argument('--json', default='')
     args = a.parse_args()
+    files = [f for f in args.files if f!='-']
+    sources = [(Path(f).stem, read_pairs(f)) for f in files] if args.files else [('embedded', embedded_corpus()['train'][:20_000])]
+    if args.counts:
+        out = dict(kotrans=kotrans.__version__, files=[])
+        for name,pairs in sources: out['files'].append(count_drops(name, list(pairs))); print(out['files'][-1], flush=True)
+        if args.json: Path(args.json).write_text(json.dumps(out, indent=1)+'\n')
+        sys.exit()
     out = dict(machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', python=platform.python_version(), torch=torch.__version__,
                sentencepiece=sentencepiece.__version__, kotrans=kotrans.__version__, rounds=args.rounds, files=[])
     torch.set_num_threads(1)
-    sources = [(Path(f).stem, read_pairs(f)) for f in args.files if f!='-'] if args.files else [('grammar', [(e.ko, e.en) for e in generate(20_000, seed=2)])]
     for name,pairs in sources:
         with tempfile.TemporaryDirectory() as d: r = measure_file(name, list(pairs), args.rounds, Path(d))
         out['files'].append(r); p = r['pairs_per_second']

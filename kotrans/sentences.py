@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from .cleaning import number_words,numbers
 from .files import InputError
-from .tokenizer import _kiwi
+from .tokenizer import kiwi_tagger
 
 # %% ../nbs/44_sentences.ipynb #ff46a10c
 _CUTS = (re.compile(r'(?<=[.!?…。！？])[\'"”’)\]]*\s+|(?<=[。！？])'), re.compile(r'(?<=[,;:、，；：·—])\s*'), re.compile(r'\s+'))
@@ -47,7 +47,7 @@ def split_sentences(
     _need_splitter()
     starts,n = set(),0
     for line in text.split('\n'):
-        starts |= {n} | {n+s.start for s in _kiwi().split_into_sents(line)[1:] if _CLOSED.match(line[s.start-1])}
+        starts |= {n} | {n+s.start for s in kiwi_tagger().split_into_sents(line)[1:] if _CLOSED.match(line[s.start-1])}
         n += len(line)+1
     return [text[i:j] for i,j in pairwise(sorted(starts | {len(text)}))]
 
