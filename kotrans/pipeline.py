@@ -170,7 +170,7 @@ def make_small(
         said = _sample_raw(config, c, size) if _lacks_splits(config) else _sample_splits(config, c, size)
         train_tokenizers(**c.to_dict())
     for line in out.getvalue().splitlines():
-        if not line.startswith('next:'): print(line)            # what comes next follows by itself
+        if 'next: ' not in line: print(line)            # what comes next follows by itself
     print(f'small run: {said}, drawn with seed {config.seed}; {c.num_epochs} epochs; '
           f'everything it makes is in {SMALL}/')
 

@@ -132,22 +132,23 @@ def toy_trainer(
 # %% ../nbs/testing.ipynb #7e570006
 def torchrun(
     *args, # Arguments of Python: a file, or `-m` and a module, and what follows them
-    ranks:int=2, # Number of processes; 1 runs Python without torchrun
+    ranks:int=1, # Number of processes; 1 runs Python without torchrun
     options:tuple=(), # More for torchrun
     timeout:float=300, # Seconds
     **environment # Variables of the environment
 )->subprocess.CompletedProcess: # With `stdout` and `stderr`
-    "Run Python in several processes under torchrun, with one thread each"
+    "Run Python, under torchrun if there are several processes, with one thread each"
     start = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(ranks), *options] if ranks>1 else []
     return subprocess.run([sys.executable, *start, *map(str, args)], capture_output=True, text=True, timeout=timeout,
                           env=os.environ | dict(OMP_NUM_THREADS='1') | environment)
 
 def torchrun_script(
     script:str, # Python, perhaps indented
-    **kwargs # As of `torchrun`
+    ranks:int=2, # Number of processes
+    **kwargs # More for `torchrun`
 )->subprocess.CompletedProcess: # With `stdout` and `stderr`
     "Run a script in several processes"
     with tempfile.TemporaryDirectory() as d:
         f = Path(d)/'script.py'
         f.write_text(textwrap.dedent(script))
-        return torchrun(f, **kwargs)
+        return torchrun(f, ranks=ranks, **kwargs)
