@@ -8,7 +8,8 @@ __all__ = ['SMALL', 'missing', 'prepare', 'read_split', 'make_trainer', 'fast_mo
            'check_pipeline']
 
 # %% ../nbs/47_pipeline.ipynb #1c996342
-import json,math,os,platform,random,shutil,sys,time
+import io,json,math,os,platform,random,shutil,sys,time
+from contextlib import redirect_stdout
 from pathlib import Path
 import sacrebleu,torch
 import kotrans
@@ -165,8 +166,11 @@ def make_small(
     c = small_config(config, size)
     if SMALL.exists(): shutil.rmtree(SMALL)
     write_json(SMALL/'small.json', dict(size=size, seed=config.seed))
-    said = _sample_splits(config, c, size) if not _lacks_splits(config) else _sample_raw(config, c, size)
-    train_tokenizers(**c.to_dict())
+    with redirect_stdout(io.StringIO()) as out:
+        said = _sample_raw(config, c, size) if _lacks_splits(config) else _sample_splits(config, c, size)
+        train_tokenizers(**c.to_dict())
+    for line in out.getvalue().splitlines():
+        if 'next: ' not in line: print(line)            # what comes next follows by itself
     print(f'small run: {said}, drawn with seed {config.seed}; {c.num_epochs} epochs; '
           f'everything it makes is in {SMALL}/')
 
