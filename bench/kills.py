@@ -15,7 +15,8 @@ import kotrans
 from kotrans.checkpoint import fingerprint,newest_checkpoint
 from kotrans.distributed import DistributedTrainer
 from kotrans.files import atomic_write
-from kotrans.config import BOS,EOS,TransformerConfig
+from kotrans.config import TransformerConfig
+from kotrans.special_ids import BOS,EOS
 from kotrans.encoding import EncodedCorpus
 from kotrans.transformer import Transformer
 

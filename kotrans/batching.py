@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from .files import InputError
-from .config import PAD,BOS,EOS
+from .special_ids import PAD,BOS,EOS
 from .encoding import EncodedCorpus
 
 # %% ../nbs/28_batching.ipynb #4214d153

@@ -10,7 +10,7 @@ import itertools,math
 from dataclasses import dataclass
 import torch
 from .files import InputError
-from .config import BOS,EOS,PAD
+from .special_ids import BOS,EOS,PAD
 from .masking import padding_mask
 
 # %% ../nbs/40_decoding.ipynb #22f05abf

@@ -20,7 +20,8 @@ from fastcore.basics import patch
 from tqdm import tqdm
 from . import __version__
 from .files import InputError,atomic_write,decode_line,remove_temp_files
-from .config import BOS,EOS,TransformerConfig,load_config
+from .config import TransformerConfig,load_config
+from .special_ids import BOS,EOS
 from .formats import open_bytes
 from .tokenizer import load_tokenizers
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from .files import InputError
-from .config import BOS,EOS,PAD
+from .special_ids import BOS,EOS,PAD
 from .decoding import Hypothesis,coverage
 from .masking import padding_mask
 

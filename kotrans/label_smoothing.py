@@ -11,7 +11,7 @@ import torch
 from torch import nn,Tensor
 from typing import NamedTuple
 from fastcore.basics import patch
-from .config import PAD
+from .special_ids import PAD
 from .files import InputError
 
 # %% ../nbs/14_label_smoothing.ipynb #25ebf4c0

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn,Tensor
 from fastcore.basics import patch
-from .config import PAD
+from .special_ids import PAD
 from .attention import KVCache,MultiHeadAttention
 from .files import InputError
 

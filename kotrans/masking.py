@@ -8,7 +8,7 @@ __all__ = ['padding_mask', 'causal_mask', 'target_mask', 'show_mask']
 # %% ../nbs/10_masking.ipynb #6096dde5
 import torch
 from torch import Tensor
-from .config import PAD
+from .special_ids import PAD
 
 # %% ../nbs/10_masking.ipynb #74b70177
 def padding_mask(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from .files import InputError
-from .config import BOS,EOS,PAD
+from .special_ids import BOS,EOS,PAD
 from .fast_linear import onednn,use_onednn
 from .masking import padding_mask
 from .fast_linear import keep_freed_memory

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from .files import InputError,atomic_write
-from .config import PAD
+from .special_ids import PAD
 from .encoding import EncodedCorpus,encode_corpus
 from .fast_decoding import SearchOptions,search
 from .formats import read_parallel

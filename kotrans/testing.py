@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TOY', 'printed', 'disk_full', 'own_memory', 'copy_attention', 'copy_layer', 'layer_norms', 'DigitTokenizer',
-           'reversal_corpus', 'toy_trainer', 'torchrun', 'torchrun_script']
+           'reversal_corpus', 'toy_trainer', 'torchrun', 'torchrun_script', 'TableModel', 'exhaustive',
+           'random_sources', 'fixed', 'same_hypotheses', 'random_transformer', 'Watched', 'seconds_by_kind']
 
 # %% ../nbs/testing.ipynb #e4424261
-import io,re
+import io
 from contextlib import contextmanager,redirect_stdout
 from pathlib import Path
 
@@ -34,9 +35,11 @@ def disk_full(
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 # %% ../nbs/testing.ipynb #4f630506
-def own_memory()->float: # Megabytes (of 2²⁰ bytes)
-    "Memory that this process has for itself: neither mapped files nor shared libraries count; on Linux only"
-    return int(re.search(r'RssAnon:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024
+def own_memory()->float: # MiB, or 0 where the system keeps no such account
+    "Memory that this process alone holds (`RssAnon` in Linux's account)"
+    status = Path('/proc/self/status')
+    if not status.exists(): return 0.
+    return next(int(l.split()[1])/1024 for l in status.read_text().split('\n') if l.startswith('RssAnon'))
 
 # %% ../nbs/testing.ipynb #6565230e
 import torch
@@ -152,3 +155,165 @@ def torchrun_script(
         f = Path(d)/'script.py'
         f.write_text(textwrap.dedent(script))
         return torchrun(f, ranks=ranks, **kwargs)
+
+# %% ../nbs/testing.ipynb #dec0de01
+import random
+from pathlib import Path
+import torch
+from fastcore.test import test_close,test_eq
+from .attention import MultiHeadAttention
+from .config import TransformerConfig
+from .special_ids import BOS,EOS,PAD
+from .decoding import Hypothesis
+from .fast_decoding import SearchOptions
+from .transformer import Transformer
+
+# %% ../nbs/testing.ipynb #dec0de03
+class TableModel(torch.nn.Module):
+    "Next-token logits from a random table, by (source's first token, previous token, last token)"
+    def __init__(self,
+        vocab:int, # Entries of the vocabulary
+        seed:int, # Of the random table
+        sharp:float=1.5, # Standard deviation of the logits
+        eos_bias:float=0., # Added to the logit of the end mark
+    ):
+        super().__init__()
+        g = torch.Generator().manual_seed(seed)
+        self.table = torch.randn(vocab, vocab, vocab, vocab, generator=g, dtype=torch.float64)*sharp
+        self.table[..., EOS] += eos_bias
+
+    class Cache:
+        "The last token of each row"
+        def __init__(self, last): self.last = last
+        def reorder(self, rows): return TableModel.Cache(self.last[rows])
+
+    def encode(self,
+        src, # Token numbers `[batch, src_len]`
+        src_mask, # Not used
+    ): # The first source token of each sentence, as memory `[batch, 1, 1]`
+        "Read the first source token"
+        return src[:, :1].double()[..., None]
+
+    def step(self,
+        token, # The newest token of each row `[rows]`
+        memory, # From `encode` `[rows, 1, 1]`
+        src_mask, # Not used
+        cache=None, # From the last step
+    )->tuple: # logits `[rows, vocab]` float64, and the cache
+        "Look the next token's logits up"
+        last = torch.zeros_like(token) if cache is None else cache.last
+        return self.table[memory[:, 0, 0].long(), last, token], self.Cache(token)
+
+# %% ../nbs/testing.ipynb #dec0de05
+def exhaustive(
+    model, # A `TableModel`
+    src, # One sentence `[1, src_len]`
+    longest:int, # Most tokens of a sentence
+    factor, # Length in tokens, the end mark included -> what a log-probability is divided by
+    allowed=lambda y: True, # Token list -> whether the sentence counts
+)->list: # A `Hypothesis` for each allowed sentence, best first
+    "Every sentence of at most `longest` tokens, scored one token after the other"
+    found,words = [],[1]+list(range(4, model.table.shape[0]))
+    memory = model.encode(src, None)
+    def grow(y, cache, p):
+        logits,cache = model.step(torch.tensor([y[-1] if y else BOS]), memory, None, cache)
+        log_p = logits.log_softmax(-1)[0].tolist()
+        whole = p+log_p[EOS]
+        if allowed(y): found.append(Hypothesis(y, whole/float(factor(len(y)+1)), whole))
+        if len(y)<longest:
+            for w in words: grow([*y, w], cache, p+log_p[w])
+    grow([], None, 0.)
+    return sorted(found, key=lambda h: -h.score)
+
+# %% ../nbs/testing.ipynb #dec0de07
+def random_sources(
+    n:int, # How many
+    vocab:int, # Entries of the vocabulary
+    seed:int, # Of the random numbers
+    longest:int=6, # Most tokens of a sentence, without the end mark
+): # `[n, longest+1]` int64, padded, each with its end mark
+    "Random sentences as a batch"
+    rng = random.Random(seed)
+    rows = [[rng.randrange(4, vocab) for _ in range(rng.randint(1, longest))]+[EOS] for _ in range(n)]
+    return torch.tensor([r+[PAD]*(longest+1-len(r)) for r in rows])
+
+# %% ../nbs/testing.ipynb #dec0de08
+def fixed(
+    n:int, # Most tokens of a translation, whatever the source's length
+    **options, # Other fields of `SearchOptions`
+)->SearchOptions: # With that limit
+    "Search options whose length limit is the same for all sentences"
+    return SearchOptions(max_len_a=0, max_len_b=n, **options)
+
+# %% ../nbs/testing.ipynb #dec0de09
+def same_hypotheses(
+    got:list, # For each sentence its `Hypothesis`es
+    want:list, # What they should be
+    eps:float=1e-5, # Largest difference of scores and log-probabilities
+):
+    "Assert that two results are the same hypotheses with the same scores"
+    test_eq([[(h.tokens, h.finished) for h in x] for x in got], [[(h.tokens, h.finished) for h in x] for x in want])
+    test_close([h.score for x in got for h in x], [h.score for x in want for h in x], eps=eps)
+    test_close([h.log_prob for x in got for h in x], [h.log_prob for x in want for h in x], eps=eps)
+
+# %% ../nbs/testing.ipynb #dec0de10
+def random_transformer(
+    vocab:int=50, # Entries of both vocabularies
+    seed:int=0, # Of the weights
+    scale:float=2., # What the initial weights are multiplied by: above 1, the model is less undecided
+    **fields, # Fields of `TransformerConfig`; without them 2+2 layers of width 32 with 4 heads
+)->Transformer: # In `eval` mode
+    "A small untrained model, less evenly distributed than at the start of training"
+    torch.manual_seed(seed)
+    c = TransformerConfig(**(dict(d_model=32, d_ff=64, num_heads=4, num_encoder_layers=2, num_decoder_layers=2)|fields))
+    model = Transformer(c, vocab, vocab).eval()
+    with torch.no_grad():
+        for p in model.parameters(): p.mul_(scale)
+    return model
+
+# %% ../nbs/testing.ipynb #dec0de12
+class Watched:
+    "A `Transformer` whose cache says what its last layer attended to"
+    def __init__(self,
+        model:Transformer, # Its last cross-attention is replaced by one that keeps its weights
+    ):
+        self.model,attention = model,model.decoder[-1].cross_attn
+        def attend(query, kv, mask=None, need_weights=False):
+            out,weights = MultiHeadAttention.attend(attention, query, kv, mask, True)
+            self.weights = weights.mean(1)                                          # [rows, tgt_len, src_len]
+            return out
+        attention.attend = attend
+
+    class Cache:
+        "The model's cache, and `attention` `[rows, src_len]`"
+        def __init__(self, cache, attention=None): self.cache,self.attention = cache,attention
+        def reorder(self, rows): return Watched.Cache(self.cache.reorder(rows))
+
+    def encode(self,
+        src, # Token numbers `[batch, src_len]`
+        src_mask, # bool `[batch, 1, 1, src_len]`
+    ): # memory `[batch, src_len, d_model]`
+        "Encode as the model does"
+        return self.model.encode(src, src_mask)
+
+    def step(self,
+        token, # The newest token of each row `[rows]`
+        memory, # From `encode` `[rows, src_len, d_model]`
+        src_mask, # bool `[rows, 1, 1, src_len]`
+        cache=None, # From the last step
+    )->tuple: # logits `[rows, vocab]`, and a cache with `attention`
+        "Step as the model does"
+        logits,cache = self.model.step(token, memory, src_mask, cache and cache.cache)
+        return logits, self.Cache(cache, self.weights[:, 0])
+
+# %% ../nbs/testing.ipynb #dec0de15
+def seconds_by_kind(
+    profiler, # A `torch.profiler.profile` that has ended
+    kinds:dict, # Name of a kind -> parts of operations' names, separated by spaces
+)->dict: # Seconds on the CPU for each kind, and for `other operations`
+    "Add up the time of a profile by kinds of operations; the first kind that fits counts"
+    spent = dict.fromkeys([*kinds, 'other operations'], 0.)
+    for e in profiler.key_averages():
+        kind = next((k for k,words in kinds.items() if any(w in e.key for w in words.split())), 'other operations')
+        spent[kind] += e.self_cpu_time_total/1e6
+    return spent

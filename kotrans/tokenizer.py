@@ -18,7 +18,8 @@ from random import Random
 import sentencepiece
 from fastcore.basics import patch
 from .files import InputError,atomic_write,write_lines
-from .config import PAD,UNK,BOS,EOS,TransformerConfig,load_config
+from .config import TransformerConfig,load_config
+from .special_ids import PAD,UNK,BOS,EOS
 from .formats import read_parallel
 from .normalising import normalise
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fastcore.basics import patch
 from .cleaning import normalise
 from .files import InputError,atomic_write,decode_line
-from .config import EOS,PAD
+from .special_ids import EOS,PAD
 from .fast_decoding import SearchOptions,search
 from .packing import pack
 from .sentences import layout,split_long,has_no_words,need_splitter
