@@ -168,7 +168,7 @@ class BatchLoader:
         self.batch_size,self.batch_tokens,self.on_oversized_pair = batch_size,batch_tokens,on_oversized_pair
         self.seed,self.shuffle = seed,shuffle
         self.subword_sampling_alpha,self.tokenizers = subword_sampling_alpha,tokenizers
-        self._planned = None,None
+        self._planned = None,[]
 
 # %% ../nbs/28_batching.ipynb #05d770f0
 @patch

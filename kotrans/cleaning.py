@@ -70,8 +70,8 @@ def markup(
     config:BaseConfig, # Not asked here
 )->Pair|None: # The pair without markup, or nothing where there was none
     "Remove markup from both sides"
-    out = tuple(normalise(plain_text(s)) if '&' in s or '<' in s else s for s in pair)
-    if out!=tuple(pair): return out
+    ko,en = (normalise(plain_text(s)) if '&' in s or '<' in s else s for s in pair)
+    if (ko, en)!=tuple(pair): return ko,en
 
 # %% ../nbs/23_cleaning.ipynb #d9aec734
 HANGUL = re.compile('[가-힣ㄱ-ㆎᄀ-ᇿ]+') # A run of Hangul, for `letter_share`

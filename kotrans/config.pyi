@@ -2,12 +2,8 @@
 from typing import Self
 from dataclasses import dataclass
 from typing import Literal
-__all__ = ['BOS', 'BaseConfig', 'BatchConfig', 'CleaningConfig', 'ConfigFields', 'EOS', 'FilesConfig', 'OptimizerConfig', 'PAD', 'PRESETS', 'TransformerConfig', 'UNK', 'VocabularyConfig', 'load_config', 'preset']
+__all__ = ['BaseConfig', 'BatchConfig', 'CleaningConfig', 'ConfigFields', 'FilesConfig', 'OptimizerConfig', 'PRESETS', 'TransformerConfig', 'VocabularyConfig', 'load_config', 'preset']
 
-PAD: int
-UNK: int
-BOS: int
-EOS: int
 @dataclass(init=False)
 class ConfigFields:
     def __init__(self, **values) -> None: ...

@@ -157,12 +157,12 @@ def train_epoch(self:DistributedTrainer)->dict: # That of rank 0: the ranks' clo
 
 # %% ../nbs/38_distributed.ipynb #f3d16041
 @patch
-def save(self:DistributedTrainer, path, state:dict, then=None, wait:bool=True)->bool: # `False` on other ranks
+def save(self:DistributedTrainer, path, state:dict, then=None, wait:bool=True)->bool|None: # `False` on other ranks
     "Write a checkpoint, on rank 0"
     return not self.rank and super(DistributedTrainer, self).save(path, state, then, wait)
 
 @patch
-def save_step(self:DistributedTrainer, wait:bool=True)->bool: # `False` on other ranks
+def save_step(self:DistributedTrainer, wait:bool=True)->bool|None: # `False` on other ranks
     "Write `checkpoint_step_N.pt`, on rank 0"
     return not self.rank and super(DistributedTrainer, self).save_step(wait)
 

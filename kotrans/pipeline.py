@@ -102,7 +102,9 @@ def fast_model(
     "The model of a config on fast linear layers, in a process that keeps its memory between steps"
     if device.type=='cpu': keep_freed_memory()
     torch.manual_seed(config.seed)
-    return use_fast_linear(Transformer(config, config.src_vocab_size, config.tgt_vocab_size))
+    model = Transformer(config, config.src_vocab_size, config.tgt_vocab_size)
+    use_fast_linear(model)
+    return model
 
 # %% ../nbs/47_pipeline.ipynb #01494606
 def _encode(config, src, tgt, progress):

@@ -57,7 +57,7 @@ def save(self:ResumableTrainer,
     state:dict, # What to put in it
     then=None, # Function of whether it is on the disk, called afterwards
     wait:bool=True, # `False` allows to write it while training goes on
-)->bool: # Whether it is on the disk; `None` if that is not known yet
+)->bool|None: # Whether it is on the disk; `None` if that is not known yet
     "Write a checkpoint, and then remove those that are too many"
     save_checkpoint(path, state)
     if then: then(True)
@@ -67,7 +67,7 @@ def save(self:ResumableTrainer,
 @patch
 def save_step(self:ResumableTrainer,
     wait:bool=True, # As in `save`
-)->bool: # As from `save`
+)->bool|None: # As from `save`
     "Write `checkpoint_step_N.pt`, and remove the oldest of its kind"
     folder,self.saved_at = Path(self.config.checkpoint_dir),time.monotonic()
     def then(saved):

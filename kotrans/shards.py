@@ -89,7 +89,7 @@ class Shards:
     def __init__(self,
         path:str, # Folder or pattern of shards, or a repository of the hub
         tokenizers:tuple, # Source and target `Tokenizer`
-        config:TransformerConfig, # `encoded_dir`, `max_len`, limits of cleaning, `shards_per_epoch`, `keep_shards`, `seed`
+        config:TransformerConfig, # `encoded_dir`, `max_len`, cleaning, `shards_per_epoch`, `keep_shards`, `seed`
         columns:str='', # `ko=NAME,en=NAME`, if they aren't usual
         revision:str='', # Commit or tag, of a repository
         workers:int=0, # Processes that encode; 0 takes one for each core

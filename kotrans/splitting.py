@@ -63,7 +63,7 @@ def _leaked(pairs, held, near):
 def remove_leaks(
     splits:dict, # Split → pairs: `train`, `validation`, `test` and further test sets
     near:float=0., # Similarity from which on a near-duplicate is a leak too; 0 looks for exact copies only
-    outside:set=frozenset(), # Sentences of test sets kept elsewhere
+    outside:set|frozenset=frozenset(), # Sentences of test sets kept elsewhere
 )->tuple: # The splits without leaks; split → pairs removed from it, each with the sentence that it gave away
     "Remove from training what validation or a test set holds, and from validation what a test set holds"
     tests = (pair for name,pairs in splits.items() if name.startswith("test") for pair in pairs)

@@ -352,7 +352,7 @@ def _processor(self:Trainer):
 def epoch_line(
     row:dict, # Of the history
     num_epochs:int, # As planned
-    notes:list=(), # What else is worth saying
+    notes:tuple=(), # What else is worth saying
 )->str: # Without a line break
     "An epoch's numbers for the console"
     parts = [f"epoch {row['epoch']:>3}/{num_epochs}",
