@@ -18,7 +18,7 @@ from turns import HERE,Worker,machine,measure
 def checkout(revision):
     "A folder with the files of `revision`"
     with tempfile.TemporaryDirectory() as folder:
-        files = subprocess.run(['git', '-C', HERE, 'archive', '--format=tar', revision, '--', 'kotrans', 'bench'], cwd=HERE.parent, capture_output=True)
+        files = subprocess.run(['git', '-C', HERE.parent, 'archive', '--format=tar', revision, '--', 'kotrans', 'bench'], capture_output=True)
         if files.returncode: sys.exit(f'--base {revision}: {files.stderr.decode().strip()}')
         subprocess.run(['tar', '-x', '-C', folder], input=files.stdout, check=True)
         yield Path(folder)

@@ -52,7 +52,8 @@ def versions():
 def commands():
     "Each command of settings.ini is a function of a module"
     for line in cfg['console_scripts'].split():
-        name,where = line.split('='); module,function = where.split(':')[1].split('.')
+        name,where = line.split('='); inside,called = where.split(':')
+        module,function = called.split('.') if '.' in called else (inside.removeprefix('kotrans.'), called)   # of a chapter, or of the module itself
         f = root/f'kotrans/{module}.py'
         need(f.exists() and re.search(rf'^def {function}\(', f.read_text('utf-8'), re.M), f'settings.ini: {name} is {where}, and kotrans/{module}.py has no function {function}')
 
@@ -96,7 +97,7 @@ def built():
     wanted = {str(Requirement(r)) for r in cfg['requirements'].split()}
     got = {str(Requirement(r)) for r in m.requires(cfg['lib_name']) if 'extra ==' not in r}
     need(wanted==got, f'installed: requires {sorted(wanted^got)} in one of the two only')
-    scripts = {f'{e.name}={e.value}' for e in m.entry_points(group='console_scripts') if e.name.startswith('kotrans-')}
+    scripts = {f'{e.name}={e.value}' for e in m.entry_points(group='console_scripts') if e.name.split('-')[0]=='kotrans'}
     need(scripts==set(cfg['console_scripts'].split()), f'installed: commands {sorted(scripts^set(cfg["console_scripts"].split()))} in one of the two only')
     for word in ('Natural Language :: Korean', 'Typing :: Typed', *(f'Programming Language :: Python :: {v}' for v in cfg['python_versions'].split())):
         need(word in d.get_all('Classifier'), f'installed: no classifier {word}')
