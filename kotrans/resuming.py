@@ -103,14 +103,17 @@ def epoch_saved(self:ResumableTrainer,
 
 # %% ../nbs/32_resuming.ipynb #fceaf115
 @patch
-def update(self:ResumableTrainer, batches:list, sums:dict)->dict:
-    "Move weights and learning rate, from where to `end_step` a stop must not save"
+def update(self:ResumableTrainer,
+    batches:list, # The `Batch`es of this process, one or several
+    sums:dict, # Sums over the target tokens of all processes: `loss`, `nll`, `tokens`
+)->dict: # `sums`
+    "Update weights and learning rate; no checkpoint is written from here to `end_step`, in the middle of a step"
     self.in_update = True
     return super(ResumableTrainer, self).update(batches, sums)
 
 @patch
 def end_step(self:ResumableTrainer):
-    "Save if it is time"
+    "Write a checkpoint if one is due by steps or by the clock"
     self.in_update = False
     if self.step_save_due(): self.save_step(wait=False)
 
@@ -143,8 +146,10 @@ def one_epoch(self:ResumableTrainer):
     self.end_epoch(self.run.epoch_row)
 
 @patch
-def end_epoch(self:ResumableTrainer, row:dict):
-    "Validate, note the epoch in the history, print a line, save if it is due"
+def end_epoch(self:ResumableTrainer,
+    row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
+):
+    "Validate, append the epoch to the history, print its line, and write a checkpoint if one is due"
     super(ResumableTrainer, self).end_epoch(row)
     self.run.epoch_row = {}
     self.save_epoch()

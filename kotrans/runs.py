@@ -32,8 +32,11 @@ class LoggingTrainer(ResumableTrainer):
 
 # %% ../nbs/33_runs.ipynb #7b247351
 @patch
-def update(self:LoggingTrainer, batches:list, sums:dict)->dict:
-    "Move weights and learning rate, then the running average towards the weights"
+def update(self:LoggingTrainer,
+    batches:list, # The `Batch`es of this process, one or several
+    sums:dict, # Sums over the target tokens of all processes: `loss`, `nll`, `tokens`
+)->dict: # `sums`
+    "Update weights and learning rate, then the exponential moving average of the weights"
     sums = super(LoggingTrainer, self).update(batches, sums)
     if self.average:
         t = self.scheduler.last_epoch
@@ -45,7 +48,7 @@ def update(self:LoggingTrainer, batches:list, sums:dict)->dict:
 @patch
 @contextmanager
 def averaged(self:LoggingTrainer): # A context manager
-    "Put the running average in place of the weights for a while, if there is one"
+    "Use the moving average as the weights inside the `with`, if there is one; the weights come back at its end"
     named = self.model.named_parameters() if self.average else ()
     weights = [(p, p.detach().clone(), self.average[n]) for n,p in named]
     with torch.no_grad():
@@ -64,7 +67,11 @@ def state(self:LoggingTrainer)->dict: # Plain values and tensors
     return state
 
 @patch
-def load_state(self:LoggingTrainer, state:dict, run, found:dict):
+def load_state(self:LoggingTrainer,
+    state:dict, # A checkpoint with training state
+    run, # The `RunState` stored in it
+    found:dict, # What differs from this run, as `differences` gives it
+):
     "Load weights, optimizer, schedule, the state of the run, and the running average"
     super(LoggingTrainer, self).load_state(state, run, found)
     for k,v in state['training'].get('average', {}).items():
@@ -72,8 +79,10 @@ def load_state(self:LoggingTrainer, state:dict, run, found:dict):
 
 # %% ../nbs/33_runs.ipynb #cff7bd9a
 @patch
-def end_epoch(self:LoggingTrainer, row:dict):
-    "Validate, keep the best model, save, log, print a line"
+def end_epoch(self:LoggingTrainer,
+    row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
+):
+    "Validate, save the best model and a checkpoint if they are due, write the log, and print the epoch's line"
     row = dict(epoch=self.epochs_done(), step=self.step) | row | dict(lr=self.lr)
     with self.averaged():
         if self.validation_due(): row |= self.evaluate()
@@ -124,13 +133,15 @@ def keep_best(self:LoggingTrainer,
 # %% ../nbs/33_runs.ipynb #84525155
 @patch
 def update_clock(self:LoggingTrainer)->bool: # Whether `max_minutes` are over
-    "Count the time of the run"
+    "Update `run.elapsed`, the seconds that the run has taken"
     self.run.elapsed = time.monotonic()-self.start_time
     return 0<self.config.max_minutes*60<=self.run.elapsed
 
 @patch
-def reduce_sums(self:LoggingTrainer, own:dict)->dict:
-    "Add up a step's sums over all processes, and look at the clock"
+def reduce_sums(self:LoggingTrainer,
+    own:dict, # Sums over the target tokens of this process: `loss`, `nll`, `tokens`
+)->dict: # The same sums over all processes
+    "Add up a step's sums over all processes, and set `time_up` if `max_minutes` are over"
     self.time_up = self.update_clock()
     return super(LoggingTrainer, self).reduce_sums(own)
 
@@ -246,8 +257,8 @@ def describe(self:LoggingTrainer)->str: # Four lines, or five
 
 # %% ../nbs/33_runs.ipynb #a9ae395e
 def compile_layers(
-    model, # Whose encoder and decoder layers, in place
-    device:torch.device, # Where it will compute
+    model, # Its encoder and decoder layers are changed in place
+    device:torch.device, # Device on which the model will compute
 ):
     "Compile the layers of a model by `torch.compile`; an `InputError` where that does not work"
     try: torch.compile(torch.neg)(torch.zeros(2, device=device))
@@ -259,7 +270,9 @@ def compile_layers(
         if isinstance(m, (EncoderLayer, DecoderLayer)): m.compile(dynamic=True)
 
 @patch
-def wrap(self:LoggingTrainer, learner:torch.nn.Module)->torch.nn.Module:
+def wrap(self:LoggingTrainer,
+    learner:torch.nn.Module, # The model in its loss
+)->torch.nn.Module: # `learner`
     "Compile the layers of the model, if the config says so"
     if self.config.compile: compile_layers(learner, self.device)
     return super(LoggingTrainer, self).wrap(learner)

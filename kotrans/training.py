@@ -131,8 +131,11 @@ def check_precision(self:Trainer):
     raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
 
 @patch
-def make_loaders(self:Trainer, train_corpus, valid_corpus):
-    "Make `train_loader`, in another order each epoch, and `valid_loader`, always in the same"
+def make_loaders(self:Trainer,
+    train_corpus, # `EncodedCorpus` to learn from
+    valid_corpus, # `EncodedCorpus` to validate on
+):
+    "Make `train_loader`, shuffled anew in each epoch, and `valid_loader`, which is never shuffled"
     c = self.config
     self.train_loader = BatchLoader(train_corpus, c.batch_size, c.batch_tokens, c.seed, True, c.on_oversized_pair,
                                     c.subword_sampling_alpha, self.tokenizers)
