@@ -20,7 +20,7 @@ from .runs import LoggingTrainer
 class RobustTrainer(LoggingTrainer):
     "A `LoggingTrainer` that survives lack of memory, numbers that are not finite, full disks, and signals"
     def setup(self):
-        "Add what waits in the background, and whether somebody asked for a stop"
+        "Add the background writer and the request for a stop"
         super().setup()
         self.writer,self.saving = ThreadPoolExecutor(1),None      # writes in the background; its running job
         self.stopping,self.save_pending = 0,False                 # a signal's number; whether the last save failed
@@ -28,9 +28,9 @@ class RobustTrainer(LoggingTrainer):
 
 # %% ../nbs/34_robustness.ipynb #d350011a
 def split_batch(
-    batch:Batch, # Of two sentences or more
+    batch:Batch, # Batch of two sentences or more
 )->list: # Two `Batch`es with the same sentences
-    "Cut a batch in two"
+    "Split a batch into two halves"
     n = len(batch)//2
     return [Batch(batch.src[rows], batch.tgt[rows], batch.rows[rows]) for rows in (slice(None, n), slice(n, None))]
 
@@ -85,14 +85,14 @@ def skip(self:RobustTrainer,
 # %% ../nbs/34_robustness.ipynb #30c0ee3a
 @patch
 def notes(self:RobustTrainer)->list: # Strings
-    "What else an epoch's line should say: how many steps were skipped"
+    "Notes to append to an epoch's line: how many steps were skipped"
     skipped = self.run.skipped
     notes = [f'{skipped} steps skipped so far: gradient not finite'] if skipped else []
     return super(RobustTrainer, self).notes() + notes
 
 @patch
 def end_step(self:RobustTrainer):
-    "Save if it is time; end a run that has lost its way; stop if somebody asked"
+    "Save if due; after `max_nonfinite_steps` skipped steps raise `InputError`; stop if a stop was requested"
     super(RobustTrainer, self).end_step()
     c,bad = self.config,self.run.bad_in_a_row
     if c.max_nonfinite_steps and bad>=c.max_nonfinite_steps:
@@ -105,9 +105,9 @@ def end_step(self:RobustTrainer):
 # %% ../nbs/34_robustness.ipynb #6a0172b0
 @contextmanager
 def catch_signals(
-    note, # Function of the signal's number
-): # A context manager; the old handlers are back at its end
-    "Let Ctrl-C and SIGTERM call `note`, once; a signal a second later does what it did before"
+    note, # Called with the number of the signal
+): # A context manager; at its end the old handlers are restored
+    "Make Ctrl-C and SIGTERM call `note`, once; a further signal, over a second later, acts as it did before"
     old,first = {},[]
     def put_back():
         for n,h in old.items(): signal.signal(n, h)
@@ -183,7 +183,7 @@ def finish_saving(self:RobustTrainer):
 # %% ../nbs/34_robustness.ipynb #b1555e43
 @patch
 def epoch_save_due(self:RobustTrainer)->bool: # By `save_every`, or because the last save failed
-    "Whether to save after this epoch"
+    "Whether a checkpoint is due after this epoch"
     self.finish_saving()                                 # so that it is known whether it failed
     return self.save_pending or super(RobustTrainer, self).epoch_save_due()
 
@@ -207,7 +207,7 @@ def log(self:RobustTrainer,
 @patch
 @contextmanager
 def running(self:RobustTrainer): # A context manager
-    "Catch signals while the run lasts, and wait for what is being written at its end"
+    "Catch signals during the run, and at its end wait for the background writer"
     self.stopping = 0
     try:
         with catch_signals(self.request_stop), super(RobustTrainer, self).running(): yield
