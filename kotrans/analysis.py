@@ -16,8 +16,8 @@ NEEDED = 'epoch step train_loss train_ppl lr'.split()
 # %% ../nbs/35_analysis.ipynb #c6717aae
 def read_log(
     path, # A `training.csv`, or the folder it is in
-)->list: # One `dict` of floats an epoch
-    "Read the log of a run; an `InputError` if it is none"
+)->list: # A dict of floats for each epoch
+    "Read the log of a run; a file that is not a training log is an `InputError`"
     path = Path(path)
     if path.is_dir(): path = path/'training.csv'
     try: rows = list(csv.DictReader(path.read_text('utf-8').splitlines()))
@@ -36,7 +36,7 @@ _SLOWER = 'take a smaller --lr-factor or a longer --warmup-steps'
 def verdict(
     rows:list, # From `read_log`, or the `history` of a trainer
 )->list: # Sentences, the most important first
-    "Say in words what became of a run"
+    "Judge a run in words: overfitting, still improving, converged or diverged; learning rate, gap and BLEU"
     seen = [r for r in rows if math.isfinite(r.get('valid_loss', math.nan))]
     return [_divergence(rows) or _course(rows, seen), *_rate(rows), *_gap(seen), *_bleu(rows)]
 

@@ -46,7 +46,7 @@ FORMAT = 1
 
 # %% ../nbs/30_checkpoint.ipynb #d41dca92
 def save_checkpoint(
-    path, # Where to; the name appears only when all bytes are on the disk
+    path, # File to write; its name appears only when all bytes are on the disk
     state:dict, # Tensors and plain values, nested
 ):
     "Write `state` as one file, whole or not at all, with its fingerprint; a full disk is an `OSError`"
@@ -59,9 +59,9 @@ def save_checkpoint(
 
 # %% ../nbs/30_checkpoint.ipynb #50ac8cf4
 def load_checkpoint(
-    path, # A file of `save_checkpoint`
-    device='cpu', # Where the tensors go
-)->dict: # The state
+    path, # File written by `save_checkpoint`
+    device='cpu', # Device that the tensors are moved to
+)->dict: # The state that was saved
     "Read and verify a checkpoint; an `InputError` if it is missing, torn, altered or of another format"
     path = Path(path)
     if not path.is_file():
@@ -97,7 +97,7 @@ def _to(value, device):
 def snapshot(
     state, # Nested dicts, lists and tuples of tensors and plain values
 ): # The same, with tensors of its own, on the CPU
-    "Copy `state`, so that what happens to its tensors afterwards does not matter"
+    "Copy `state` to the CPU, so that later changes of its tensors do not reach the copy"
     if isinstance(state, torch.Tensor): return state.detach().to('cpu', copy=True)
     if isinstance(state, dict): return {k: snapshot(v) for k,v in state.items()}
     if isinstance(state, (list, tuple)): return type(state)(map(snapshot, state))
@@ -105,16 +105,16 @@ def snapshot(
 
 # %% ../nbs/30_checkpoint.ipynb #755d8cad
 def numbered(
-    folder, # Where the checkpoints are
+    folder, # Folder of the checkpoints
     prefix:str='checkpoint_epoch_', # What comes before the number
 )->list: # Paths, by rising number
-    "The files `<prefix><number>.pt` in `folder`"
+    "List the files `<prefix><number>.pt` of `folder`"
     matches = ((re.fullmatch(re.escape(prefix)+r'(\d+)', p.stem), p) for p in Path(folder).glob(f'{prefix}*.pt'))
     return [p for _,p in sorted((int(m[1]), p) for m,p in matches if m)]
 
 # %% ../nbs/30_checkpoint.ipynb #3f8f0cac
 def keep_last(
-    folder, # Where the checkpoints are
+    folder, # Folder of the checkpoints
     n:int, # How many to keep; 0 keeps all
     prefix:str='checkpoint_epoch_', # What comes before the number
 )->list: # The files removed
@@ -128,9 +128,9 @@ STEPS = 'checkpoint_step_'
 
 # %% ../nbs/30_checkpoint.ipynb #71759895
 def newest_checkpoint(
-    folder, # Where the checkpoints are
+    folder, # Folder of the checkpoints
 ): # A path, or `None` where there is none
-    "The newest checkpoint of a run that loads, passing over damaged ones"
+    "Find the newest checkpoint of a run that loads; damaged ones are reported and skipped"
     found = numbered(folder) + numbered(folder, STEPS)
     for path in sorted(found, key=lambda p: p.stat().st_mtime_ns, reverse=True):
         try: load_checkpoint(path)
@@ -139,9 +139,9 @@ def newest_checkpoint(
 
 # %% ../nbs/30_checkpoint.ipynb #a96766e5
 def remove_partial_checkpoints(
-    folder, # Where the checkpoints are
+    folder, # Folder of the checkpoints
 )->list: # The files removed
-    "Remove what interrupted saves left in `folder`"
+    "Remove the temporary files that interrupted saves left in `folder`"
     ours = re.compile(r'\.(best_model|checkpoint_(epoch|step)_\d+)\.pt\.\d+\.tmp')
     left = [p for p in Path(folder).glob('.*.tmp') if ours.fullmatch(p.name)]
     for p in left: p.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ def _model_of(path):
 def pick_device(
     name:str='auto', # `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`
 )->torch.device: # The device
-    "The device called `name`, or the fastest there is"
+    "Choose a device by name, or the fastest available; one that is not available is an `InputError`"
     if name=='auto':
         mps = torch.backends.mps.is_available()
         name = 'cuda' if torch.cuda.is_available() else 'mps' if mps else 'cpu'
@@ -215,19 +215,19 @@ def pick_device(
 def bytes_to_tensor(
     raw:bytes, # Any bytes, such as a SentencePiece model
 )->torch.Tensor: # `[len(raw)]` uint8
-    "Bytes as a tensor, which a checkpoint may hold"
+    "Store bytes in a tensor, since a checkpoint holds tensors"
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8)
 
 def tensor_to_bytes(
     tensor:torch.Tensor, # From `bytes_to_tensor`, on any device
 )->bytes: # The bytes again
-    "The inverse of `bytes_to_tensor`"
+    "Read the bytes back that `bytes_to_tensor` stored"
     return bytes(tensor.cpu().numpy())
 
 # %% ../nbs/30_checkpoint.ipynb #b4ba8d3f
 def restore(
-    path, # Any checkpoint
-    device='cpu', # Where the model goes
+    path, # Any checkpoint of a translation model
+    device='cpu', # Device that the model is moved to
 )->tuple: # Model in `eval` mode, config, source and target `Tokenizer`
     "Rebuild model, config and tokenizers from a checkpoint"
     state = load_checkpoint(path)

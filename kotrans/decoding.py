@@ -34,18 +34,18 @@ def length_limits(
 def next_log_probs(
     logits, # `[rows, vocab]`
 ): # `[rows, vocab]` float64
-    "Log-probabilities of the next token, −∞ for padding and the start mark"
+    "Log-probabilities of the next token, with −∞ for `PAD` and `BOS`, which no translation contains"
     log_p = logits.log_softmax(-1).double()
     log_p[:, [PAD, BOS]] = -math.inf
     return log_p
 
 # %% ../nbs/40_decoding.ipynb #82f91df3
 def greedy_search(
-    model, # With `encode` and `step`
+    model, # Model with `encode` and `step`, in `eval` mode
     src, # Token numbers `[batch, src_len]`, padded
     max_len:int=0, # Longest translation; see `length_limits`
 )->list: # One `Hypothesis` for each sentence, scored by its log-probability
-    "Take the likeliest token, again and again"
+    "Greedy search: append the likeliest token until the end mark or the length limit"
     src_mask = padding_mask(src)
     memory,cache = model.encode(src, src_mask),None
     limit = length_limits(src, max_len)
@@ -73,8 +73,8 @@ def _hypothesis(row, log_prob, penalty=1.):
 def length_penalty_factor(
     n:int, # Length in tokens, the end mark included
     alpha:float=.6, # Strength; 0 for none
-)->float: # What the log-probability is divided by
-    "GNMT's length penalty (Wu et al. 2016, eq. 14)"
+)->float: # Divisor of the log-probability
+    "Compute GNMT's length penalty, `((5+n)/6)**alpha` (Wu et al. 2016, eq. 14)"
     return ((5+n)/6)**alpha
 
 # %% ../nbs/40_decoding.ipynb #457ccbfb
@@ -114,8 +114,8 @@ def coverage(
     attended, # Attention weights of each source token, summed over all steps `[..., src_len]`
     src, # Its token numbers `[..., src_len]`, padded
     beta:float, # Strength; 0 for none
-): # What is added to the score, at most 0 `[...]` float64
-    "GNMT's coverage penalty (Wu et al. 2016, eq. 14)"
+): # Added to the score, at most 0 `[...]` float64
+    "Compute GNMT's coverage penalty: `beta` times the sum of log attention, each at most 1 (Wu et al. 2016, eq. 14)"
     return beta*attended.double().clamp(1e-20, 1).masked_fill(src==PAD, 1).log().sum(-1)
 
 # %% ../nbs/40_decoding.ipynb #dec40a06
@@ -134,7 +134,7 @@ class _Attended:
 
 # %% ../nbs/40_decoding.ipynb #993cf66d
 def beam_search(
-    model, # With `encode` and `step`
+    model, # Model with `encode` and `step`, in `eval` mode
     src, # Token numbers `[batch, src_len]`, padded
     beam_size:int=4, # Hypotheses kept alive for each sentence
     length_penalty:float=.6, # α of `length_penalty_factor`, at least 0
@@ -142,7 +142,7 @@ def beam_search(
     n_best:int=1, # How many to return for each sentence, at most `beam_size`
     coverage_penalty:float=0., # β of `coverage`
 )->list: # For each sentence its `n_best` `Hypothesis`es, best first
-    "Keep the `beam_size` best beginnings alive (Vaswani et al. 2017, §6.1); bad options are an `InputError`"
+    "Beam search with the `beam_size` best prefixes (paper, section 6.1); bad options are an `InputError`"
     _check_options(beam_size, length_penalty, n_best, coverage_penalty)
     beams = [_Beam(limit, beam_size, n_best, length_penalty) for limit in length_limits(src, max_len).tolist()]
     attended = _Attended(src, coverage_penalty)

@@ -16,11 +16,11 @@ from .robustness import RobustTrainer
 
 # %% ../nbs/38_distributed.ipynb #2f85a1b0
 def attempt_store(
-    store, # What all ranks can reach, perhaps with keys of earlier attempts in it
+    store, # Store that all ranks share, perhaps with keys of earlier attempts in it
     rank:int, # Number of this rank
     size:int, # Number of ranks
-): # The same store, under a name that only the ranks of this attempt know
-    "Keep to a part of `store` in which no earlier attempt wrote"
+): # A `PrefixStore` whose prefix only the ranks of this attempt know
+    "Agree with the other ranks on a new prefix of `store`, so that keys of earlier attempts are not read"
     word = name = uuid.uuid4().hex
     if rank:
         store.set(f'hello {rank}', word)
@@ -38,7 +38,7 @@ def attempt_store(
 def init_distributed(
     device:torch.device, # Where this process would compute if it were alone
 )->tuple: # Rank, number of ranks, and the device of this process
-    "Join the processes that torchrun started; alone, be rank 0 of 1"
+    "Join the process group that torchrun started, by NCCL on GPUs, else Gloo; without torchrun, rank 0 of 1"
     size = int(os.environ.get('WORLD_SIZE', 1))
     if size<2: return 0,1,device
     if device.type=='cuda':
@@ -53,17 +53,17 @@ def init_distributed(
 
 # %% ../nbs/38_distributed.ipynb #c5933014
 def destroy_distributed():
-    "Close the connections to the other ranks"
+    "Leave the process group, if there is one"
     if dist.is_initialized(): dist.destroy_process_group()
 
 def end_rank():
-    "End this process, one of several, whose work is done: nothing runs after this, not even Python's clean-up"
+    "End this process of several with status 0 at once, without Python's clean-up"
     destroy_distributed()
     for f in (sys.stdout, sys.stderr): f.flush()
     os._exit(0)
 
 # %% ../nbs/38_distributed.ipynb #2756e092
-def is_main_process()->bool: # True in exactly one process
+def is_main_process()->bool: # `True` in exactly one process, rank 0
     "Whether this process is the one that prints and writes files"
     return int(os.environ.get('RANK', 0))==0
 
@@ -71,7 +71,7 @@ def is_main_process()->bool: # True in exactly one process
 def all_reduce_sum(
     values:list, # Numbers of this rank
     size:int, # Number of ranks
-    device='cpu', # Where NCCL wants to find them
+    device='cpu', # Device of the all-reduce: the GPU of this rank under NCCL
 )->list: # Their sums over the ranks, the same floats in every process
     "Add up numbers over all ranks (all-reduce), in float64"
     if size<2: return [float(v) for v in values]
@@ -94,7 +94,7 @@ def broadcast_from_rank0(
 def wrap_ddp(
     model, # The model of this rank
     size:int, # Number of ranks
-): # The model to call; alone, `model` itself
+): # The module to call: `DistributedDataParallel`, or `model` itself if `size` is 1
     "Wrap `model` so that its gradients are averaged over the ranks while the backward pass still runs"
     if size<2: return model
     ddp = torch.nn.parallel.DistributedDataParallel
@@ -103,7 +103,7 @@ def wrap_ddp(
 
 # %% ../nbs/38_distributed.ipynb #ea566b07
 class DistributedTrainer(RobustTrainer):
-    "The trainer of `kotrans-train`: logs, resumes, survives accidents, shares a run among processes of torchrun"
+    "The trainer of `kotrans-train`: a `RobustTrainer` that divides each step among the ranks of torchrun"
     def join(self,
         device:torch.device, # Where this process would compute if it were alone
     )->torch.device: # Where it computes

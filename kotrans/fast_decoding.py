@@ -61,16 +61,16 @@ class SearchOptions:
 @patch
 def factor(self:SearchOptions,
     n, # Length in tokens, the end mark included; a number or a tensor
-): # What a log-probability is divided by
-    "The length penalty of `n` tokens (Wu et al. 2016, eq. 14)"
+): # Divisor of the log-probability, float64
+    "Compute the length penalty of `n` tokens, by `length_norm` and `length_penalty` (Wu et al. 2016, eq. 14)"
     n = torch.as_tensor(n, dtype=torch.float64)
     return (n.clamp(min=1) if self.length_norm=='length' else (5+n)/6)**self.length_penalty
 
 # %% ../nbs/41_fast_decoding.ipynb #9817c032
 def chunked_topk(
-    x, # `[batch, rows, columns]`
-    offset, # What to add to each row `[batch, rows]` float64
-    k:int, # How many for each of the batch, at most `rows*columns`
+    x, # Values to compare `[batch, rows, columns]`
+    offset, # Added to each row `[batch, rows]` float64
+    k:int, # Entries wanted for each of the batch, at most `rows*columns`
 )->tuple: # Their values float64, rows and columns `[batch, k]`, largest first
     "The `k` largest entries of `x+offset` among all rows, in two passes"
     b,r,v = x.shape
@@ -398,13 +398,13 @@ def _greedy_or_sample(model, src, o, prefix, scores=True):
 # %% ../nbs/41_fast_decoding.ipynb #fb12c6f4
 @torch.inference_mode()
 def search(
-    model, # With `encode` and `step`, in `eval` mode; `pack` makes it faster
+    model, # Model with `encode` and `step`, in `eval` mode; `pack` makes it faster
     src, # Token numbers `[batch, src_len]`, padded
     options:SearchOptions=None, # How to search
     prefix=None, # For each sentence the tokens its translation must begin with, as lists
     scores:bool=True, # Greedy search without scores skips a pass over the logits; they are nan then
 )->list: # For each sentence its `Hypothesis`es, best first
-    "Find translations of a batch of sentences; what is found for one does not depend on the others"
+    "Search translations of a batch of sentences; the result of each is independent of the others"
     o = options or SearchOptions()
     if len(src)==0: return []
     if o.method=='beam': return _beam_search(model, src, o, prefix)
@@ -413,12 +413,12 @@ def search(
 # %% ../nbs/41_fast_decoding.ipynb #2b455eab
 @torch.inference_mode()
 def score_translations(
-    model, # With `encode` and `step`, in `eval` mode
+    model, # Model with `encode` and `step`, in `eval` mode
     src, # Token numbers `[batch, src_len]`, padded
     targets:list, # For each sentence the tokens of its translation, without marks
-    options:SearchOptions=None, # For its penalties
+    options:SearchOptions=None, # Options whose penalties are applied
 )->list: # A `Hypothesis` for each sentence
-    "Score given translations, as `search` would"
+    "Score given translations with the penalties of `search`, by forced decoding"
     o,n = options or SearchOptions(),max(map(len, targets), default=0)+1
     tgt = torch.tensor([[*y, EOS, *[PAD]*(n-1-len(y))] for y in targets], device=src.device).view(len(targets), n)
     mask = padding_mask(src)
@@ -440,10 +440,10 @@ def score_translations(
 # %% ../nbs/41_fast_decoding.ipynb #121d1ac8
 @torch.inference_mode()
 def alternatives(
-    model, # With `encode` and `step`
+    model, # Model with `encode` and `step`
     src, # One sentence's token numbers `[1, src_len]`
     beginning:list, # Tokens of the translation so far
-    n:int=5, # How many
+    n:int=5, # Tokens wanted
 )->list: # (token, probability), likeliest first; `EOS` among them
     "The likeliest tokens after `beginning`, with their probabilities"
     mask = padding_mask(src)

@@ -37,7 +37,7 @@ def cpu_vendor()->str: # For example `GenuineIntel` or `AuthenticAMD`; empty if 
 
 # %% ../nbs/36_fast_linear.ipynb #f11ea501
 @lru_cache
-def use_onednn()->bool: # The same answer whenever it is asked on the same machine
+def use_onednn()->bool: # Computed once, then cached
     "Whether float32 products go to oneDNN on this machine, since MKL would be slow"
     if torch.backends.cpu.get_cpu_capability()!='AVX512' or cpu_vendor() in ('GenuineIntel', ''): return False
     x,w = torch.arange(6.).view(2,3),torch.arange(12.).view(4,3)
@@ -48,9 +48,9 @@ def use_onednn()->bool: # The same answer whenever it is asked on the same machi
 
 # %% ../nbs/36_fast_linear.ipynb #7ddd5eab
 def keep_code(
-    shapes:int=32, # Products whose machine code is kept
+    shapes:int=32, # Number of products whose compiled code is kept
 ):
-    "Limit the caches of machine code, unless the environment does; must be called before the first product"
+    "Limit oneDNN's caches of compiled code by environment variables not yet set; call it before the first product"
     for name in ('LRU_CACHE_CAPACITY', 'ONEDNN_PRIMITIVE_CACHE_CAPACITY'): os.environ.setdefault(name, str(shapes))
 
 keep_code()
@@ -60,14 +60,14 @@ def product(
     x:Tensor, # `[n, in]`
     w:Tensor, # `[out, in]`
 )->Tensor: # `[n, out]`
-    "`x @ w.T` without a gradient, by the faster library"
+    "`x @ w.T` without a gradient, by oneDNN where that is faster"
     return onednn(x, w) if _fits(x, w) else F.linear(x, w)
 
 def product_of_columns(
     g:Tensor, # `[n, out]`
     x:Tensor, # `[n, in]`
 )->Tensor: # `[out, in]`
-    "`g.T @ x` without a gradient, by the faster library"
+    "`g.T @ x` without a gradient, by oneDNN where that is faster"
     if not _fits(g, x): return g.t() @ x
     return onednn(g.t(), x.t()) if g.size(1)<=x.size(1) else onednn(x.t(), g.t()).t()
 
@@ -98,13 +98,13 @@ def linear(
     weight:Tensor, # `[out, in]`
     bias:Tensor=None, # `[out]`
 )->Tensor: # `[..., out]`
-    "`F.linear(x, weight, bias)`, with its gradients, by the faster library"
+    "`F.linear(x, weight, bias)`, with its gradients, by oneDNN where that is faster"
     if not _fits(x, weight): return F.linear(x, weight, bias)
     return _Product.apply(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 
 # %% ../nbs/36_fast_linear.ipynb #3f744756
 class FastLinear(nn.Linear):
-    "`nn.Linear` by the faster library"
+    "`nn.Linear` computed by oneDNN where that is faster"
     def forward(self,
         x:Tensor, # `[..., in_features]`
     )->Tensor: # `[..., out_features]`
@@ -149,20 +149,20 @@ class FastDropout(nn.Dropout):
     def _scale(self): return 2**16/(2**16-_outcomes(self.p))
 
 # %% ../nbs/36_fast_linear.ipynb #71278129
-def keep_freed_memory()->bool: # Whether the C library agreed
-    "Let memory that is freed stay with this process instead of returning it to the system (Linux)"
+def keep_freed_memory()->bool: # Whether the C library accepted the setting
+    "Make the allocator keep freed memory for this process instead of returning it to the system (Linux)"
     M_MMAP_THRESHOLD,M_TRIM_THRESHOLD = -3,-1
     try: return all(ctypes.CDLL(None).mallopt(what, 2**31-1)==1 for what in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
     except (AttributeError, OSError, TypeError): return False
 
 # %% ../nbs/36_fast_linear.ipynb #3b79d847
 class FastAddNorm(AddNorm):
-    "`AddNorm` that drops and adds in one pass"
+    "`AddNorm` whose dropout and addition are one pass over memory"
     def forward(self,
         x:Tensor, # `[batch, len, d_model]`
         sublayer, # Function of such a tensor, with a result of the same shape
     )->Tensor: # `[batch, len, d_model]`
-        "What `AddNorm.forward` computes"
+        "Compute what `AddNorm.forward` does, dropout and addition in one pass"
         if not isinstance(self.dropout, FastDropout): return super().forward(x, sublayer)
         if self.norm_first: return self.dropout.add(x, sublayer(self.norm(x)))
         return self.norm(self.dropout.add(x, sublayer(x)))
@@ -173,6 +173,6 @@ _FAST = {nn.Linear: FastLinear, nn.Dropout: FastDropout, AddNorm: FastAddNorm}
 def use_fast_linear(
     model:nn.Module, # Changed in place, on any device; a second call does nothing
 )->nn.Module: # The same `model`
-    "Let the linear layers, dropouts and residual connections of `model` use the faster code of this chapter"
+    "Replace linear layers, dropouts and residual connections of `model` by `FastLinear`, `FastDropout`, `FastAddNorm`"
     for m in model.modules(): m.__class__ = _FAST.get(type(m), type(m))
     return model

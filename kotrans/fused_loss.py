@@ -88,14 +88,14 @@ class FusedLinearCrossEntropy(torch.autograd.Function):
 
 # %% ../nbs/37_fused_loss.ipynb #50da18a9
 def from_hidden(
-    criterion:LabelSmoothingLoss, # The loss, for its smoothing and padding
-    hidden:Tensor, # What the output layer would be given `[..., d_model]`
+    criterion:LabelSmoothingLoss, # The loss, whose smoothing and padding id are used
+    hidden:Tensor, # Hidden states, the input of the output layer `[..., d_model]`
     weight:Tensor, # The output layer's matrix `[vocab, d_model]`; it has no bias
     target:Tensor, # Gold ids `[...]`
     rows:int=1024, # Positions whose logits exist at the same time
     multiple:int=None, # Columns of the logits come in multiples of it; `None` is 8 on CUDA, and 1 elsewhere
 )->LossSums: # Sums over the tokens that are not padding
-    "`criterion(hidden @ weight.T, target)` without holding the logits of more than `rows` positions"
+    "Compute `criterion(hidden @ weight.T, target)`, holding the logits of at most `rows` positions at once"
     vocab = len(weight)
     missing = -vocab % (multiple or (8 if weight.is_cuda else 1))
     if missing: weight = nn.functional.pad(weight, (0, 0, 0, missing))
@@ -107,7 +107,7 @@ def from_hidden(
 
 # %% ../nbs/37_fused_loss.ipynb #1ed7a7a8
 class FusedModelWithLoss(ModelWithLoss):
-    "`ModelWithLoss` that fuses output layer and loss where it can, and is the plain one where it cannot"
+    "`ModelWithLoss` that fuses output layer and loss; models or losses of other classes are computed unfused"
     def __init__(self,
         model, # `forward(src, tgt, src_mask, tgt_mask)` -> logits `[batch, tgt_len, vocab]`
         criterion:nn.Module, # `forward(logits, target)` -> `LossSums`
@@ -117,9 +117,9 @@ class FusedModelWithLoss(ModelWithLoss):
 
     def forward(self,
         src:Tensor, # Source ids `[batch, src_len]`
-        tgt:Tensor, # Target ids, both marks included `[batch, tgt_len]`
+        tgt:Tensor, # Target ids, `BOS` and `EOS` included `[batch, tgt_len]`
     )->LossSums: # Sums over the batch's target tokens: `loss` (smoothed), `nll`, `num_tokens`
-        "Sums of losses over the tokens of `tgt` but the first, which is only read"
+        "Sums of losses over the tokens of `tgt` but the first, by teacher forcing"
         if not self.fused: return super().forward(src, tgt)
         given,wanted = tgt[:, :-1],tgt[:, 1:]
         masks = padding_mask(src),target_mask(given)

@@ -57,7 +57,7 @@ def quantize_rows(
     most:int=127, # What the largest entry of a row becomes, counted from `low`
     low:int=0, # The integer that stands for 0; below 0 only where no entry is negative
 )->tuple: # int8 `[rows, inputs]`, and the largest absolute entry of each row `[rows, 1]`
-    "Rows as 8-bit integers, each with its own scale: `x` is about `(integers-low)*largest/most`"
+    "Quantise rows to 8 bits, each with its own scale: `x` is about `(integers-low)*largest/most`"
     size = (x if low else x.abs()).amax(1, keepdim=True).clamp_min_(1e-12)
     y = torch.addcmul(_row(low, x.size(1)), x, most/size) if low else x*(most/size)
     return y.round_().to(torch.int8), size
@@ -102,7 +102,7 @@ def _int8_routines():
 def to_int8(
     weight, # float `[outputs, inputs]`
 )->tuple: # int8 `[outputs, inputs]`, and the scale of each output `[outputs]`
-    "A weight matrix in 8 bits: about `integers*scale[:, None]`"
+    "Quantise a weight matrix to 8 bits by rows: it is about `integers*scale[:, None]`"
     scale = weight.abs().amax(1).clamp_min(1e-8).float()/127
     return (weight/scale[:, None]).round().to(torch.int8), scale
 
@@ -124,7 +124,7 @@ def output_linear(
     bias, # `[vocab]` or `None`
     int8:bool=False, # Multiply in 8 bits
 ): # A function `[rows, d_model] -> [rows, vocab]`, in float32 at least
-    "The output layer, whose logits the search compares, as a function"
+    "Make a function of the output layer; it gives logits in float32 at least, since the search compares them"
     f = _linear(weight, bias, int8)
     return (lambda x: f(x).float()) if weight.dtype.itemsize<4 else f
 
@@ -159,13 +159,13 @@ def _attend(q, k, v, mask):
 
 # %% ../nbs/42_packing.ipynb #14f95e30
 class PackedCache:
-    "The key–value cache of a `PackedTransformer`; it may be stepped from once"
+    "The key–value cache of a `PackedTransformer`; a step changes it in place, so use it for one step only"
     def __init__(self,
         source, # Keys and values of the memory `[layers, 2, batch, heads, src_len, head_dim]`
         src_mask, # 0 or −∞ for each source token `[batch, src_len]`, or `None` without padding
         buffer, # Keys and values of tokens `[layers, 2, batch, heads, room, head_dim]`
         mask, # 0 where a row sees a slot of the buffer, −∞ elsewhere `[batch, rows, used]`
-        used:int, # How many slots of the buffer are filled
+        used:int, # Slots of the buffer that are filled
         position:int, # Tokens read so far
     ):
         self.source,self.src_mask,self.buffer,self.mask = source,src_mask,buffer,mask
@@ -173,14 +173,14 @@ class PackedCache:
         self.weights = None              # the last layer's attention to the source `[batch*heads, rows, src_len]`
 
     @property
-    def attention(self):
-        "What the last step attended to, the mean over the last layer's heads `[batch*rows, src_len]`"
+    def attention(self): # `[batch*rows, src_len]`
+        "Attention of the last step to the source: the mean over the heads of the last layer"
         return self.weights.unflatten(0, (len(self.mask), -1)).mean(1).flatten(0, 1)
 
     def reorder(self,
         rows, # Row numbers `[new rows]`; a row may be left out or repeated
-    ): # A new cache
-        "The given `rows`; keys and values move only when sentences leave or change places"
+    ): # A new cache; it may share tensors with this one
+        "Choose the given `rows`; keys and values are copied only when sentences leave or change places"
         k = self.mask.size(1)
         group,count = torch.unique_consecutive(rows//k, return_counts=True)
         even = bool((count==count[0]).all())
@@ -194,9 +194,9 @@ class PackedCache:
 
     def grow(self,
         k:int, # Rows of each sentence
-        room:int=32, # Steps to make room for, when the buffer is full
+        room:int=32, # Further steps to allocate when the buffer is full
     )->int: # The first of the new slots
-        "Open a slot for each of the `k` next tokens of each sentence"
+        "Add a slot for each of the `k` next tokens of each sentence, in place"
         own = self.mask.new_full((k, k), -math.inf).fill_diagonal_(0.)
         self.mask = torch.cat([self.mask, own.expand(len(self.mask), k, k)], 2)
         first,self.used = self.used,self.used+k
@@ -222,12 +222,12 @@ class PackedTransformer:
         self.source = _linear(*_joined(*keys_values), int8)
         self.output = output_linear(model.output_proj.weight, model.output_proj.bias, int8)
 
-    def parameters(self):
-        "Those of the model"
+    def parameters(self): # An iterator over `nn.Parameter`
+        "Parameters of the model that was packed"
         return self.model.parameters()
 
-    def eval(self):
-        "The same: a packed model is always in `eval` mode"
+    def eval(self): # `self`
+        "Return `self`: a packed model is always in `eval` mode"
         return self
 
 def _packed_layer(l, int8):
@@ -344,7 +344,7 @@ def step(self:PackedTransformer,
 # %% ../nbs/42_packing.ipynb #9d5cb1be
 @torch.inference_mode()
 def pack(
-    model, # Any model
+    model, # Any model; only a `Transformer` can be packed
     int8:bool=False, # Multiply in 8 bits, on a CPU
     bf16:bool=False, # Multiply in bfloat16, on a CUDA GPU
 ): # A `PackedTransformer`, or `model` itself where that would not give the same logits

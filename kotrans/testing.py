@@ -14,11 +14,11 @@ from pathlib import Path
 
 # %% ../nbs/testing.ipynb #2c7e2c7e
 def printed(
-    f, # A function
-    *args, # What it is called with
-    **kwargs # What it is called with, by name
+    f, # Function to call
+    *args, # Its positional arguments
+    **kwargs # Its keyword arguments
 )->str: # All that went to the standard output
-    "What a call prints"
+    "Call `f` and return what it prints"
     with redirect_stdout(io.StringIO()) as out: f(*args, **kwargs)
     return out.getvalue()
 
@@ -184,8 +184,16 @@ class TableModel(torch.nn.Module):
 
     class Cache:
         "The last token of each row"
-        def __init__(self, last): self.last = last
-        def reorder(self, rows): return TableModel.Cache(self.last[rows])
+        def __init__(self,
+            last, # The last token of each row `[rows]`
+        ):
+            self.last = last
+
+        def reorder(self,
+            rows, # Row numbers `[new rows]`; a row may be left out or repeated
+        ): # A new cache
+            "A cache of the given `rows`, in that order"
+            return TableModel.Cache(self.last[rows])
 
     def encode(self,
         src, # Token numbers `[batch, src_len]`
@@ -286,8 +294,17 @@ class Watched:
 
     class Cache:
         "The model's cache, and `attention` `[rows, src_len]`"
-        def __init__(self, cache, attention=None): self.cache,self.attention = cache,attention
-        def reorder(self, rows): return Watched.Cache(self.cache.reorder(rows))
+        def __init__(self,
+            cache, # The cache of the `Transformer`
+            attention=None, # Attention of the last step to the source `[rows, src_len]`
+        ):
+            self.cache,self.attention = cache,attention
+
+        def reorder(self,
+            rows, # Row numbers `[new rows]`; a row may be left out or repeated
+        ): # A new cache, without `attention`
+            "A cache of the given `rows`, in that order"
+            return Watched.Cache(self.cache.reorder(rows))
 
     def encode(self,
         src, # Token numbers `[batch, src_len]`
