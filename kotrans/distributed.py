@@ -104,41 +104,53 @@ def wrap_ddp(
 # %% ../nbs/38_distributed.ipynb #ea566b07
 class DistributedTrainer(RobustTrainer):
     "The trainer of `kotrans-train`: logs, resumes, survives accidents, shares a run among processes of torchrun"
-    def join(self, device:torch.device)->torch.device: # Where this process computes
-        "Join the processes that torchrun started, if it did"
+    def join(self,
+        device:torch.device, # Where this process would compute if it were alone
+    )->torch.device: # Where it computes
+        "Set `rank` and `world`; under torchrun, join the process group"
         self.rank,self.world,device = init_distributed(super().join(device))
         return device
 
-    def wrap(self, learner:torch.nn.Module)->torch.nn.Module: # By DDP, if there are several ranks
-        "Let gradients be averaged over the ranks"
+    def wrap(self,
+        learner:torch.nn.Module, # The model in its loss
+    )->torch.nn.Module: # The module whose gradients are averaged over the ranks
+        "Wrap the model in its loss in `DistributedDataParallel`, if there are several ranks"
         return wrap_ddp(super().wrap(learner), self.world)
 
     def setup(self):
-        "Add what the ranks have agreed on"
+        "Add whether the ranks have agreed to stop"
         super().setup()
         self.stop_agreed = False
 
 # %% ../nbs/38_distributed.ipynb #95a770bf
 @patch
-def all_reduce(self:DistributedTrainer, values:list)->list: # Floats
+def all_reduce(self:DistributedTrainer,
+    values:list, # Numbers of this rank
+)->list: # Their sums over all ranks, as floats
     "Add up numbers over all ranks"
     return all_reduce_sum(values, self.world, self.device)
 
 @patch
-def broadcast(self:DistributedTrainer, value):
-    "The value of rank 0"
+def broadcast(self:DistributedTrainer,
+    value, # A plain value; only that of rank 0 matters
+): # The value of rank 0
+    "Broadcast a value from rank 0 to all ranks"
     return broadcast_from_rank0(value, self.world)
 
 # %% ../nbs/38_distributed.ipynb #caaf61d1
 @patch
-def gradient_context(self:DistributedTrainer, last:bool): # A context manager
-    "Exchange gradients with the other ranks only in the last batch of a step"
+def gradient_context(self:DistributedTrainer,
+    last:bool, # Whether it is the last batch of the step
+): # A context manager for forward and backward pass of one batch
+    "All-reduce gradients only in the backward pass of a step's last batch (DDP's `no_sync` before)"
     return self.learner.no_sync() if self.world>1 and not last else nullcontext()
 
 # %% ../nbs/38_distributed.ipynb #427882fa
 @patch
-def reduce_sums(self:DistributedTrainer, own:dict)->dict: # Sums over all ranks
-    "Add up a step's sums over all ranks, and agree on stopping"
+def reduce_sums(self:DistributedTrainer,
+    own:dict, # Sums over the target tokens of this rank: `loss`, `nll`, `tokens`
+)->dict: # The same sums over all ranks
+    "Add up a step's sums over all ranks; the same all-reduce tells each rank whether to stop after this step"
     late = not self.rank and self.update_clock()
     *sums,stop,late = self.all_reduce([*own.values(), bool(self.stopping), late])
     self.stop_agreed,self.time_up = stop>0,late>0
@@ -147,44 +159,57 @@ def reduce_sums(self:DistributedTrainer, own:dict)->dict: # Sums over all ranks
 
 @patch
 def check_stop(self:DistributedTrainer):
-    "If a stop was asked for, leave, but with several ranks only once all of them know"
+    "Stop if a stop was requested; with several ranks, only after `reduce_sums` has told all of them"
     if self.world<2 or self.stop_agreed: super(DistributedTrainer, self).check_stop()
 
 @patch
 def train_epoch(self:DistributedTrainer)->dict: # That of rank 0: the ranks' clocks differ
-    "Train on the rest of the running epoch"
+    "Train on the rest of the running epoch; all ranks return the same row"
     return self.broadcast(super(DistributedTrainer, self).train_epoch())
 
 # %% ../nbs/38_distributed.ipynb #f3d16041
 @patch
-def save(self:DistributedTrainer, path, state:dict, then=None, wait:bool=True)->bool|None: # `False` on other ranks
-    "Write a checkpoint, on rank 0"
+def save(self:DistributedTrainer,
+    path, # The file, a string or `Path`
+    state:dict, # The checkpoint: plain values and tensors
+    then=None, # Called with whether the file is on the disk, once that is known
+    wait:bool=True, # Return only after writing; `False` allows writing while training goes on
+)->bool|None: # Whether it is on the disk, `None` if that is not known yet; `False` on ranks but 0
+    "Write a checkpoint on rank 0; other ranks write nothing"
     return not self.rank and super(DistributedTrainer, self).save(path, state, then, wait)
 
 @patch
-def save_step(self:DistributedTrainer, wait:bool=True)->bool|None: # `False` on other ranks
-    "Write `checkpoint_step_N.pt`, on rank 0"
+def save_step(self:DistributedTrainer,
+    wait:bool=True, # As in `save`
+)->bool|None: # As from `save`
+    "Write `checkpoint_step_N.pt` on rank 0"
     return not self.rank and super(DistributedTrainer, self).save_step(wait)
 
 @patch
 def save_epoch(self:DistributedTrainer):
-    "Write `checkpoint_epoch_N.pt` if it is due, on rank 0"
+    "Write `checkpoint_epoch_N.pt` on rank 0 if it is due"
     if not self.rank: super(DistributedTrainer, self).save_epoch()
 
 @patch
-def log(self:DistributedTrainer, row:dict):
-    "Write a row of the log, on rank 0"
+def log(self:DistributedTrainer,
+    row:dict, # Row of the history: `epoch`, `step`, `train_loss`, ...
+):
+    "Write a row of the log on rank 0"
     if not self.rank: super(DistributedTrainer, self).log(row)
 
 @patch
 def open_log(self:DistributedTrainer):
-    "Open the log, on rank 0"
+    "Open the log on rank 0"
     if not self.rank: super(DistributedTrainer, self).open_log()
 
 # %% ../nbs/38_distributed.ipynb #d28f5938
 @patch
-def load_state(self:DistributedTrainer, state:dict, run, found:dict):
-    "Load all that a checkpoint holds, and say if it was left by another number of ranks"
+def load_state(self:DistributedTrainer,
+    state:dict, # A checkpoint with training state
+    run, # The `RunState` stored in it
+    found:dict, # What differs from this run, as `differences` gives it
+):
+    "Load weights, optimizer, schedule and the state of the run; print a line if the number of ranks has changed"
     super(DistributedTrainer, self).load_state(state, run, found)
     ranks = state['training'].get('ranks', self.world)
     if ranks!=self.world:

@@ -284,7 +284,7 @@ def encode_split(
 def encode_data(
     workers:int=0, # Processes; 0 takes one for each core
     config:str='', # Config file, .toml or .py
-    **fields:TransformerConfig
+    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
 )->dict: # Part → `EncodedCorpus`
     "Encode the training and validation text into `encoded_dir`"
     c,corpora = (load_config(config) if config else TransformerConfig()).replace(**fields),{}

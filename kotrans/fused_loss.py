@@ -46,7 +46,19 @@ def _subtract_target_(p, target, gold, other, pad):
 class FusedLinearCrossEntropy(torch.autograd.Function):
     "Sums of smoothed loss and `-log p_gold` of hidden states `[n, d]` before an output layer; see `from_hidden`"
     @staticmethod
-    def forward(ctx, hidden, weight, target, vocab, gold, other, pad, rows, learn):
+    def forward(
+        ctx, # Keeps the gradients for `backward`
+        hidden:Tensor, # Hidden states of the real positions `[n, d_model]`
+        weight:Tensor, # The output layer's matrix `[columns, d_model]`; rows from `vocab` on are padding
+        target:Tensor, # Gold ids `[n]`
+        vocab:int, # Entries in the vocabulary
+        gold:float, # Target probability of the gold token
+        other:float, # Target probability of each other token but padding
+        pad:int, # Id of the padding token
+        rows:int, # Positions whose logits exist at the same time
+        learn:bool, # Whether to compute gradients, too
+    )->tuple: # Scalars, float32 at least: cross-entropy with the smoothed target, and `-log p_gold`
+        "Sums of both losses over `n` positions, `rows` at a time; gradients are computed in the same pass"
         dtype = torch.float32 if hidden.itemsize<4 else hidden.dtype
         loss,nll = hidden.new_zeros(2, dtype=dtype)
         if learn: g_hidden,g_weight = torch.empty_like(hidden),torch.zeros_like(weight)
@@ -65,7 +77,12 @@ class FusedLinearCrossEntropy(torch.autograd.Function):
         return loss, nll
 
     @staticmethod
-    def backward(ctx, grad, _):
+    def backward(
+        ctx, # Holds the gradients that `forward` computed
+        grad:Tensor, # Gradient of the smoothed loss, a scalar
+        _, # Gradient of `-log p_gold`, which is not differentiable
+    )->tuple: # Gradients of `hidden` and `weight`; `None` for the other seven arguments
+        "Multiply the gradients from `forward` by that of the loss"
         g_hidden,g_weight = ctx.saved_tensors
         return g_hidden*grad, g_weight*grad, *[None]*7
 

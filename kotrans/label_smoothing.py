@@ -41,7 +41,9 @@ class LabelSmoothingLoss(nn.Module):
         if not 0<=smoothing<1: raise InputError(f'smoothing must be at least 0 and below 1, not {smoothing}')
         self.smoothing,self.pad = smoothing,pad
 
-    def extra_repr(self): return f'smoothing={self.smoothing}, pad={self.pad}'
+    def extra_repr(self)->str: # Such as `smoothing=0.1, pad=0`
+        "Settings shown when the module is printed"
+        return f'smoothing={self.smoothing}, pad={self.pad}'
 
 # %% ../nbs/14_label_smoothing.ipynb #73fcb716
 @patch

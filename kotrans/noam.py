@@ -39,7 +39,9 @@ class NoamLR(LRScheduler):
         rate = noam_rate(self.last_epoch+1, self.d_model, self.warmup_steps, self.factor)
         return [rate for _ in self.optimizer.param_groups]
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self,
+        state_dict:dict, # From `state_dict` of a scheduler of this class
+    ):
         "Continue the schedule of `state_dict`, and set the optimizer's rate to match"
         super().load_state_dict(state_dict)
         for group,rate in zip(self.optimizer.param_groups, self.get_last_lr()): group['lr'] = rate

@@ -295,7 +295,7 @@ def train(
     resume:str='', # A checkpoint to go on from; auto takes the newest, if there is one
     resume_anyway:str='', # What may differ from the checkpoint: corpus, tokenizers, config, with commas between
     report:bool=True, # End with translations and scores of the test sets
-    **fields:TransformerConfig
+    **fields:TransformerConfig # Fields of `TransformerConfig` that override the preset, config file or checkpoint
 ):
     "Train a Korean-English Transformer"
     _check_flags(demo, small, preset, config, resume)
@@ -351,7 +351,7 @@ if __name__=='__main__' and __package__=='kotrans':
 def check_pipeline(
     preset:str='', # Model size: tiny, small, base (the default) or big
     config:str='', # A config file, .toml or .py, instead of a preset
-    **fields:TransformerConfig
+    **fields:TransformerConfig # Fields of `TransformerConfig` that override the preset or config file
 ):
     "Send one real batch through data, model, loss and gradient, and judge the numbers"
     t = make_trainer(run_config(preset, config, **fields), progress=False)

@@ -19,21 +19,21 @@ from .training import RunState,Trainer,zero_sums
 class ResumableTrainer(Trainer):
     "A `Trainer` whose run can be stopped between any two steps and resumed exactly"
     def setup(self):
-        "Add what saving needs"
+        "Add the time of the last save, and whether an update is running"
         super().setup()
         self.in_update,self.saved_at = False,time.monotonic()
 
 # %% ../nbs/32_resuming.ipynb #279336aa
 @patch
 def state(self:ResumableTrainer)->dict: # Plain values and tensors
-    "What is needed to go on as if never stopped"
+    "State from which a resumed run computes the same as one that was never stopped"
     training = dict(run=dict(vars(self.run)), optimizer=self.optimizer.state_dict(), corpus=self.corpus_hash(),
                     scheduler=self.scheduler.state_dict(), ranks=self.world)
     return self.model_state() | dict(training=training)
 
 @patch
 def corpus_hash(self:ResumableTrainer)->str: # 64 hexadecimal digits
-    "Fingerprint of the training corpus"
+    "SHA-256 fingerprint of the training corpus"
     if not hasattr(self, '_corpus_hash'): self._corpus_hash = self.train_loader.source.fingerprint()
     return self._corpus_hash
 
@@ -41,9 +41,9 @@ def corpus_hash(self:ResumableTrainer)->str: # 64 hexadecimal digits
 _RENAMED = dict(bad='bad_in_a_row', row='epoch_row', stale='epochs_since_best', spent='elapsed')
 
 def run_state(
-    saved:dict, # Of a checkpoint of this version of kotrans or an earlier one
-)->RunState: # Fields that it does not have keep their defaults
-    "The state of a run, from a checkpoint"
+    saved:dict, # Fields stored in a checkpoint, by this version of kotrans or an earlier one
+)->RunState: # Fields that are not stored keep their defaults
+    "Make a `RunState` from a checkpoint; unknown fields are an `InputError`"
     fields = {_RENAMED.get(k, k): v for k,v in saved.items()}
     unknown = fields.keys()-vars(RunState()).keys()
     if unknown: raise InputError(f"a run's state has no {', '.join(sorted(unknown))}; "
@@ -53,12 +53,12 @@ def run_state(
 # %% ../nbs/32_resuming.ipynb #a90b7554
 @patch
 def save(self:ResumableTrainer,
-    path, # The file
-    state:dict, # What to put in it
-    then=None, # Function of whether it is on the disk, called afterwards
-    wait:bool=True, # `False` allows to write it while training goes on
+    path, # The file, a string or `Path`
+    state:dict, # The checkpoint: plain values and tensors
+    then=None, # Called with whether the file is on the disk, once that is known
+    wait:bool=True, # Return only after writing; `False` allows writing while training goes on
 )->bool|None: # Whether it is on the disk; `None` if that is not known yet
-    "Write a checkpoint, and then remove those that are too many"
+    "Write a checkpoint, then call `then`; this trainer always writes before it returns"
     save_checkpoint(path, state)
     if then: then(True)
     return True
@@ -75,8 +75,8 @@ def save_step(self:ResumableTrainer,
     return self.save(folder/f'{STEPS}{self.step}.pt', self.state(), then, wait)
 
 @patch
-def step_save_due(self:ResumableTrainer)->bool: # By steps or by the clock
-    "Whether to save between these two steps"
+def step_save_due(self:ResumableTrainer)->bool: # By `save_every_steps` or `save_every_minutes`
+    "Whether a checkpoint is due after this step"
     c = self.config
     if c.save_every_steps and self.step%c.save_every_steps==0: return True
     return bool(c.save_every_minutes and time.monotonic()-self.saved_at>=60*c.save_every_minutes)
@@ -91,33 +91,36 @@ def save_epoch(self:ResumableTrainer):
 
 @patch
 def epoch_save_due(self:ResumableTrainer)->bool: # By `save_every`
-    "Whether to save after this epoch"
+    "Whether a checkpoint is due after this epoch"
     return bool(self.config.save_every and self.run.epoch%self.config.save_every==0)
 
 @patch
 def epoch_saved(self:ResumableTrainer,
-    saved:bool, # Whether it is on the disk
+    saved:bool, # Whether the epoch's checkpoint is on the disk
 ):
     "Remove the oldest epochs' checkpoints once another is on the disk"
     if saved: keep_last(self.config.checkpoint_dir, self.config.keep_checkpoints)
 
 # %% ../nbs/32_resuming.ipynb #fceaf115
 @patch
-def update(self:ResumableTrainer, batches:list, sums:dict)->dict:
-    "Move weights and learning rate, from where to `end_step` a stop must not save"
+def update(self:ResumableTrainer,
+    batches:list, # The `Batch`es of this process, one or several
+    sums:dict, # Sums over the target tokens of all processes: `loss`, `nll`, `tokens`
+)->dict: # `sums`
+    "Update weights and learning rate; no checkpoint is written from here to `end_step`, in the middle of a step"
     self.in_update = True
     return super(ResumableTrainer, self).update(batches, sums)
 
 @patch
 def end_step(self:ResumableTrainer):
-    "Save if it is time"
+    "Write a checkpoint if one is due by steps or by the clock"
     self.in_update = False
     if self.step_save_due(): self.save_step(wait=False)
 
 # %% ../nbs/32_resuming.ipynb #cff7bd9a
 @patch
 def leave(self:ResumableTrainer):
-    "Save what was done, and say how to go on"
+    "Write a checkpoint of the last whole step, and print the command that resumes it"
     path = Path(self.config.checkpoint_dir)/f'{STEPS}{self.step}.pt'
     if self.in_update:
         self.warn('stopped in the middle of a step, so nothing was saved; go on from an earlier checkpoint')
@@ -126,7 +129,7 @@ def leave(self:ResumableTrainer):
 @patch
 @contextmanager
 def running(self:ResumableTrainer): # A context manager
-    "Remove what a killed run left half written; save at the end, if it is a stop"
+    "Remove partial checkpoints of a killed run, then run; a stop by signal writes a checkpoint"
     if not self.rank: remove_partial_checkpoints(self.config.checkpoint_dir)
     self.saved_at,self.in_update = time.monotonic(),False
     try:
@@ -138,20 +141,22 @@ def running(self:ResumableTrainer): # A context manager
 # %% ../nbs/32_resuming.ipynb #8e153af2
 @patch
 def one_epoch(self:ResumableTrainer):
-    "Train to the end of the running epoch, unless that is done, and end it"
+    "Train to the end of the running epoch, unless the checkpoint was written after that, then validate"
     if not self.run.epoch_row: self.run.epoch_row = self.train_epoch()
     self.end_epoch(self.run.epoch_row)
 
 @patch
-def end_epoch(self:ResumableTrainer, row:dict):
-    "Validate, note the epoch in the history, print a line, save if it is due"
+def end_epoch(self:ResumableTrainer,
+    row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
+):
+    "Validate, append the epoch to the history, print its line, and write a checkpoint if one is due"
     super(ResumableTrainer, self).end_epoch(row)
     self.run.epoch_row = {}
     self.save_epoch()
 
 @patch
 def finished(self:ResumableTrainer)->bool:
-    "Whether all epochs are done, and validated"
+    "Whether all epochs are trained and validated"
     return not self.run.epoch_row and super(ResumableTrainer, self).finished()
 
 # %% ../nbs/32_resuming.ipynb #2594e0d3
@@ -164,8 +169,8 @@ MAY_CHANGE = ('num_epochs max_minutes patience max_nonfinite_steps eval_every de
 @patch
 def differences(self:ResumableTrainer,
     state:dict, # A checkpoint with training state
-)->dict: # A description of each that is different: `corpus`, `tokenizers`, `config`
-    "In what this run differs from that of a checkpoint"
+)->dict: # `corpus`, `tokenizers`, `config` -> a description, only for those that differ
+    "Compare corpus, tokenizers and config of this run with those of a checkpoint"
     c,found = self.config,{}
     if state['training']['corpus']!=self.corpus_hash(): found['corpus'] = f'another corpus than that in {c.data_dir}'
     if [tensor_to_bytes(t) for t in state['tokenizers']]!=[t.model_bytes for t in self.tokenizers]:
@@ -178,8 +183,8 @@ def differences(self:ResumableTrainer,
 @patch
 def saved_config(self:ResumableTrainer,
     state:dict, # A checkpoint
-): # Of the class of this run's config
-    "The config of a checkpoint, of this version of kotrans or an earlier one"
+): # A config of the class of this run's
+    "Read the config of a checkpoint, written by this version of kotrans or an earlier one"
     return type(self.config).from_saved(state['config'])
 
 # %% ../nbs/32_resuming.ipynb #2bda1d4c
@@ -188,7 +193,7 @@ def resume(self:ResumableTrainer,
     path, # A checkpoint with training state
     anyway:str='', # What may differ nevertheless: corpus, tokenizers, config, with commas between
 ):
-    "Take up a run where `path` left it"
+    "Load a run from a checkpoint, to go on where it was saved; a mismatch is an `InputError`"
     state = load_checkpoint(path, self.device)
     if 'training' not in state:
         raise InputError(f'{path}: holds a model, not a run; '
@@ -212,8 +217,8 @@ def _refuse(path, found, anyway):
 @patch
 def load_state(self:ResumableTrainer,
     state:dict, # A checkpoint with training state
-    run:RunState, # Its `RunState`
-    found:dict, # What `differences` says about it
+    run:RunState, # The `RunState` stored in it
+    found:dict, # What differs from this run, as `differences` gives it
 ):
     "Load weights, optimizer, schedule and the state of the run"
     self.model.load_state_dict(state['weights'])
@@ -224,10 +229,10 @@ def load_state(self:ResumableTrainer,
 
 @patch
 def load_optimizer(self:ResumableTrainer,
-    training:dict, # Of a checkpoint: `optimizer` and `scheduler`
-    new_config:bool, # Whether the config is another
+    training:dict, # Training state of a checkpoint, with `optimizer` and `scheduler`
+    new_config:bool, # Whether the config differs from the checkpoint's
 ):
-    "Restore optimizer and schedule; the numbers of a changed config win over the saved ones"
+    "Restore optimizer and schedule; a changed config overrides their saved hyperparameters"
     ours = [{k: v for k,v in g.items() if k!='params'} for g in self.optimizer.param_groups]
     schedule = {k: getattr(self.scheduler, k) for k in ('d_model', 'warmup_steps', 'factor')}
     self.optimizer.load_state_dict(training['optimizer'])

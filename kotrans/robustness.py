@@ -20,7 +20,7 @@ from .runs import LoggingTrainer
 class RobustTrainer(LoggingTrainer):
     "A `LoggingTrainer` that survives lack of memory, numbers that are not finite, full disks, and signals"
     def setup(self):
-        "Add what waits in the background, and whether somebody asked for a stop"
+        "Add the background writer and the request for a stop"
         super().setup()
         self.writer,self.saving = ThreadPoolExecutor(1),None      # writes in the background; its running job
         self.stopping,self.save_pending = 0,False                 # a signal's number; whether the last save failed
@@ -28,16 +28,19 @@ class RobustTrainer(LoggingTrainer):
 
 # %% ../nbs/34_robustness.ipynb #d350011a
 def split_batch(
-    batch:Batch, # Of two sentences or more
+    batch:Batch, # Batch of two sentences or more
 )->list: # Two `Batch`es with the same sentences
-    "Cut a batch in two"
+    "Split a batch into two halves"
     n = len(batch)//2
     return [Batch(batch.src[rows], batch.tgt[rows], batch.rows[rows]) for rows in (slice(None, n), slice(n, None))]
 
 # %% ../nbs/34_robustness.ipynb #da94a1ac
 @patch
-def add_gradients(self:RobustTrainer, batches:list, num_tokens:int)->dict: # `loss`, `nll`, `tokens`
-    "Accumulate gradients, in smaller batches if the memory does not suffice"
+def add_gradients(self:RobustTrainer,
+    batches:list, # The `Batch`es of this process, one or several
+    num_tokens:int, # Target tokens of all processes' batches
+)->dict: # Sums over the target tokens of this process: `loss`, `nll`, `tokens`
+    "Accumulate the gradients of a step; out of GPU memory, try again with each batch cut in two"
     try: own = super(RobustTrainer, self).add_gradients(batches, num_tokens)
     except torch.cuda.OutOfMemoryError:
         longest = max(map(len, batches))
@@ -54,8 +57,11 @@ def add_gradients(self:RobustTrainer, batches:list, num_tokens:int)->dict: # `lo
 
 # %% ../nbs/34_robustness.ipynb #f37dcca4
 @patch
-def update(self:RobustTrainer, batches:list, sums:dict)->dict: # The sums that count: zeros, if the step is skipped
-    "Move weights and learning rate, if all numbers are finite"
+def update(self:RobustTrainer,
+    batches:list, # The `Batch`es of this process, one or several
+    sums:dict, # Sums over the target tokens of all processes: `loss`, `nll`, `tokens`
+)->dict: # `sums`, or zeros if the step is skipped
+    "Update weights and learning rate, or skip the step if loss or gradient norm is not finite"
     if math.isfinite(self.last_norm) and math.isfinite(sums['loss']):
         sums = super(RobustTrainer, self).update(batches, sums)
         self.run.bad_in_a_row = 0
@@ -66,9 +72,9 @@ def update(self:RobustTrainer, batches:list, sums:dict)->dict: # The sums that c
 
 @patch
 def skip(self:RobustTrainer,
-    batches:list, # The `Batch`es of this process
+    batches:list, # The `Batch`es of this process, one or several
 ):
-    "Count a step that was not made, and name the lines it would have learned from"
+    "Count a skipped step, and warn with the lines of the training text that its batches came from"
     self.run.skipped += 1
     self.run.bad_in_a_row += 1
     lines = sorted(1+self.train_loader.corpus.lines[torch.cat([b.rows for b in batches]).numpy()])
@@ -79,14 +85,14 @@ def skip(self:RobustTrainer,
 # %% ../nbs/34_robustness.ipynb #30c0ee3a
 @patch
 def notes(self:RobustTrainer)->list: # Strings
-    "What else an epoch's line should say: how many steps were skipped"
+    "Notes to append to an epoch's line: how many steps were skipped"
     skipped = self.run.skipped
     notes = [f'{skipped} steps skipped so far: gradient not finite'] if skipped else []
     return super(RobustTrainer, self).notes() + notes
 
 @patch
 def end_step(self:RobustTrainer):
-    "Save if it is time; end a run that has lost its way; stop if somebody asked"
+    "Save if due; after `max_nonfinite_steps` skipped steps raise `InputError`; stop if a stop was requested"
     super(RobustTrainer, self).end_step()
     c,bad = self.config,self.run.bad_in_a_row
     if c.max_nonfinite_steps and bad>=c.max_nonfinite_steps:
@@ -99,9 +105,9 @@ def end_step(self:RobustTrainer):
 # %% ../nbs/34_robustness.ipynb #6a0172b0
 @contextmanager
 def catch_signals(
-    note, # Function of the signal's number
-): # A context manager; the old handlers are back at its end
-    "Let Ctrl-C and SIGTERM call `note`, once; a signal a second later does what it did before"
+    note, # Called with the number of the signal
+): # A context manager; at its end the old handlers are restored
+    "Make Ctrl-C and SIGTERM call `note`, once; a further signal, over a second later, acts as it did before"
     old,first = {},[]
     def put_back():
         for n,h in old.items(): signal.signal(n, h)
@@ -120,38 +126,45 @@ def catch_signals(
 # %% ../nbs/34_robustness.ipynb #09579d33
 @patch
 def check_stop(self:RobustTrainer):
-    "If a stop was asked for, leave by the exception that belongs to the signal"
+    "Raise the exception of the signal if a stop was requested: `KeyboardInterrupt` for Ctrl-C, else `SystemExit`"
     if self.stopping==signal.SIGINT: raise KeyboardInterrupt
     if self.stopping: raise SystemExit(128+self.stopping)
 
 @patch
 def request_stop(self:RobustTrainer,
-    number:int=signal.SIGTERM, # Of a signal
+    number:int=signal.SIGTERM, # Number of the signal that is to be reported
 ):
-    "Ask for a stop between two steps, with a checkpoint; from a signal handler, a callback or another thread"
+    "Request a stop after the running step, with a checkpoint; safe in a signal handler, a callback or another thread"
     self.stopping = number
 
 @patch
-def end_epoch(self:RobustTrainer, row:dict):
-    "Validate, keep the best model, save, log, print a line; then stop if somebody asked"
+def end_epoch(self:RobustTrainer,
+    row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
+):
+    "End the epoch as `LoggingTrainer` does, then stop if a stop was requested"
     super(RobustTrainer, self).end_epoch(row)
     self.check_stop()
 
 # %% ../nbs/34_robustness.ipynb #a90b7554
 @patch
-def save(self:RobustTrainer, path, state:dict, then=None, wait:bool=True)->bool|None: # Whether it was written; `None` if not known yet
-    "Write a checkpoint, in the background if `wait` is false, or warn and go on"
+def save(self:RobustTrainer,
+    path, # The file, a string or `Path`
+    state:dict, # The checkpoint: plain values and tensors
+    then=None, # Called with whether the file is on the disk, once that is known
+    wait:bool=True, # Return only after writing; `False` allows writing while training goes on
+)->bool|None: # Whether it is on the disk; `None` if that is not known yet
+    "Write a checkpoint, in the background if `wait` is false; an `OSError` becomes a warning"
     self.finish_saving()
     if wait: return self.write(path, state, then)
     self.saving = self.writer.submit(self.write, path, snapshot(state), then)
 
 @patch
 def write(self:RobustTrainer,
-    path, # The file
-    state:dict, # What to put in it
-    then=None, # Function of whether it is on the disk, called afterwards
+    path, # The file, a string or `Path`
+    state:dict, # The checkpoint: plain values and tensors
+    then=None, # Called afterwards with whether the file is on the disk
 )->bool: # Whether it is on the disk
-    "Write a checkpoint, or warn"
+    "Write a checkpoint; an `OSError`, such as a full disk, becomes a warning"
     saved = True
     try: save_checkpoint(path, state)
     except OSError as e:
@@ -163,26 +176,30 @@ def write(self:RobustTrainer,
 
 @patch
 def finish_saving(self:RobustTrainer):
-    "Wait for what is being written"
+    "Wait until the checkpoint that is being written in the background is done"
     saving,self.saving = self.saving,None
     if saving: saving.result()
 
 # %% ../nbs/34_robustness.ipynb #b1555e43
 @patch
-def epoch_save_due(self:RobustTrainer)->bool: # Also if the last one failed
-    "Whether to save after this epoch"
+def epoch_save_due(self:RobustTrainer)->bool: # By `save_every`, or because the last save failed
+    "Whether a checkpoint is due after this epoch"
     self.finish_saving()                                 # so that it is known whether it failed
     return self.save_pending or super(RobustTrainer, self).epoch_save_due()
 
 @patch
-def epoch_saved(self:RobustTrainer, saved:bool):
-    "Remember whether an epoch's checkpoint has still to be saved, and remove the oldest"
+def epoch_saved(self:RobustTrainer,
+    saved:bool, # Whether the epoch's checkpoint is on the disk
+):
+    "Remove the oldest epochs' checkpoints, or remember that this epoch's has still to be saved"
     self.save_pending = not saved
     super(RobustTrainer, self).epoch_saved(saved)
 
 @patch
-def log(self:RobustTrainer, row:dict):
-    "Write a row wherever rows go, or warn and go on"
+def log(self:RobustTrainer,
+    row:dict, # Row of the history: `epoch`, `step`, `train_loss`, ...
+):
+    "Write a row to the logs; an `OSError` becomes a warning"
     try: super(RobustTrainer, self).log(row)
     except OSError as e: self.warn(f'the log could not be written ({e.strerror or e}); training goes on')
 
@@ -190,7 +207,7 @@ def log(self:RobustTrainer, row:dict):
 @patch
 @contextmanager
 def running(self:RobustTrainer): # A context manager
-    "Catch signals while the run lasts, and wait for what is being written at its end"
+    "Catch signals during the run, and at its end wait for the background writer"
     self.stopping = 0
     try:
         with catch_signals(self.request_stop), super(RobustTrainer, self).running(): yield

@@ -20,7 +20,7 @@ from .training import epoch_line,plot_history
 class LoggingTrainer(ResumableTrainer):
     "A `ResumableTrainer` with a log, a best model, a running average of the weights, early stopping and a time limit"
     def setup(self):
-        "Add the running average and the clock"
+        "Add the moving average of the weights and the clock"
         super().setup()
         c = self.config
         if c.monitor=='bleu' and self.score_fn is None:
@@ -32,8 +32,11 @@ class LoggingTrainer(ResumableTrainer):
 
 # %% ../nbs/33_runs.ipynb #7b247351
 @patch
-def update(self:LoggingTrainer, batches:list, sums:dict)->dict:
-    "Move weights and learning rate, then the running average towards the weights"
+def update(self:LoggingTrainer,
+    batches:list, # The `Batch`es of this process, one or several
+    sums:dict, # Sums over the target tokens of all processes: `loss`, `nll`, `tokens`
+)->dict: # `sums`
+    "Update weights and learning rate, then the exponential moving average of the weights"
     sums = super(LoggingTrainer, self).update(batches, sums)
     if self.average:
         t = self.scheduler.last_epoch
@@ -45,7 +48,7 @@ def update(self:LoggingTrainer, batches:list, sums:dict)->dict:
 @patch
 @contextmanager
 def averaged(self:LoggingTrainer): # A context manager
-    "Put the running average in place of the weights for a while, if there is one"
+    "Use the moving average as the weights inside the `with`, if there is one; the weights come back at its end"
     named = self.model.named_parameters() if self.average else ()
     weights = [(p, p.detach().clone(), self.average[n]) for n,p in named]
     with torch.no_grad():
@@ -58,22 +61,28 @@ def averaged(self:LoggingTrainer): # A context manager
 # %% ../nbs/33_runs.ipynb #70fe8215
 @patch
 def state(self:LoggingTrainer)->dict: # Plain values and tensors
-    "What is needed to go on as if never stopped, the running average included"
+    "State from which a resumed run goes on, the moving average of the weights included"
     state = super(LoggingTrainer, self).state()
     state['training']['average'] = self.average
     return state
 
 @patch
-def load_state(self:LoggingTrainer, state:dict, run, found:dict):
-    "Load weights, optimizer, schedule, the state of the run, and the running average"
+def load_state(self:LoggingTrainer,
+    state:dict, # A checkpoint with training state
+    run, # The `RunState` stored in it
+    found:dict, # What differs from this run, as `differences` gives it
+):
+    "Load weights, optimizer, schedule, the state of the run, and the moving average of the weights"
     super(LoggingTrainer, self).load_state(state, run, found)
     for k,v in state['training'].get('average', {}).items():
         if k in self.average: self.average[k].copy_(v)
 
 # %% ../nbs/33_runs.ipynb #cff7bd9a
 @patch
-def end_epoch(self:LoggingTrainer, row:dict):
-    "Validate, keep the best model, save, log, print a line"
+def end_epoch(self:LoggingTrainer,
+    row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
+):
+    "Validate, save the best model and a checkpoint if they are due, write the log, and print the epoch's line"
     row = dict(epoch=self.epochs_done(), step=self.step) | row | dict(lr=self.lr)
     with self.averaged():
         if self.validation_due(): row |= self.evaluate()
@@ -88,26 +97,26 @@ def end_epoch(self:LoggingTrainer, row:dict):
 # %% ../nbs/33_runs.ipynb #1a82010c
 @patch
 def epochs_done(self:LoggingTrainer)->float: # 2.4 is two epochs and four tenths
-    "Epochs done, with the part of one that is running"
+    "Number of epochs done, with the fraction of the running one"
     r = self.run
     return round(r.epoch + r.position/self.train_loader.num_batches(r.epoch), 2) if r.position else r.epoch
 
 @patch
 def validation_due(self:LoggingTrainer)->bool: # By `eval_every`, and always at the end of the run
-    "Whether to validate after this epoch, or part of one"
+    "Whether to validate now, after an epoch or part of one"
     c,r = self.config,self.run
     return bool(self.time_up or r.position or r.epoch%c.eval_every==0 or r.epoch==c.num_epochs)
 
 @patch
 def notes(self:LoggingTrainer)->list: # Strings
-    "What else an epoch's line should say: nothing here"
+    "Notes to append to an epoch's line, for subclasses to override; none here"
     return []
 
 # %% ../nbs/33_runs.ipynb #0d6dd00b
 @patch
 def keep_best(self:LoggingTrainer,
-    row:dict, # Of the history
-)->list: # A note, if the model was saved
+    row:dict, # Row of the history
+)->list: # A note for the epoch's line if the model was saved, else nothing
     "Save `best_model.pt` if this epoch's model is better than all before"
     r = self.run
     if 'valid_loss' not in row: return []
@@ -124,26 +133,28 @@ def keep_best(self:LoggingTrainer,
 # %% ../nbs/33_runs.ipynb #84525155
 @patch
 def update_clock(self:LoggingTrainer)->bool: # Whether `max_minutes` are over
-    "Count the time of the run"
+    "Update `run.elapsed`, the seconds that the run has taken"
     self.run.elapsed = time.monotonic()-self.start_time
     return 0<self.config.max_minutes*60<=self.run.elapsed
 
 @patch
-def reduce_sums(self:LoggingTrainer, own:dict)->dict:
-    "Add up a step's sums over all processes, and look at the clock"
+def reduce_sums(self:LoggingTrainer,
+    own:dict, # Sums over the target tokens of this process: `loss`, `nll`, `tokens`
+)->dict: # The same sums over all processes
+    "Add up a step's sums over all processes, and set `time_up` if `max_minutes` are over"
     self.time_up = self.update_clock()
     return super(LoggingTrainer, self).reduce_sums(own)
 
 # %% ../nbs/33_runs.ipynb #28d48cb8
 @patch
 def finished(self:LoggingTrainer)->bool:
-    "Whether all epochs are done, the time is up, or patience is at its end"
+    "Whether all epochs are done, `max_minutes` are over, or `patience` is exhausted"
     if super(LoggingTrainer, self).finished(): return True
     return not self.run.epoch_row and (self.out_of_time() or self.out_of_patience())
 
 @patch
-def out_of_time(self:LoggingTrainer)->bool: # From the last look at the clock
-    "Whether `max_minutes` are over; if so, say how to go on"
+def out_of_time(self:LoggingTrainer)->bool: # As of the last call of `update_clock`
+    "Whether `max_minutes` are over; if so, print the command that resumes the run"
     c = self.config
     if self.time_up:
         self.say(f'stopped at step {self.step:,}: {c.max_minutes:g} minutes are over; go on with: kotrans-train '
@@ -151,8 +162,8 @@ def out_of_time(self:LoggingTrainer)->bool: # From the last look at the clock
     return self.time_up
 
 @patch
-def out_of_patience(self:LoggingTrainer)->bool: # Never without `patience`
-    "Whether the last `patience` validations brought nothing better; if so, say it"
+def out_of_patience(self:LoggingTrainer)->bool: # Always `False` if `patience` is 0
+    "Whether the last `patience` validations gave no new best; if so, print that"
     r,patience = self.run,self.config.patience
     done = bool(patience and r.epochs_since_best>=patience)
     if done: self.say(f'stopped after {r.epoch} epochs: {r.epochs_since_best} validations in a row without a new best')
@@ -160,33 +171,33 @@ def out_of_patience(self:LoggingTrainer)->bool: # Never without `patience`
 
 # %% ../nbs/33_runs.ipynb #b22c730a
 @patch
-def partial_row(self:LoggingTrainer)->bool: # As when the time was up within an epoch
-    "Whether the last row of the history is that of a part of an epoch"
+def partial_row(self:LoggingTrainer)->bool: # `True` if time was up within an epoch
+    "Whether the last row of the history covers only part of an epoch"
     return bool(self.run.position and self.history and self.history[-1]['step']==self.step)
 
 @patch
 def train_epoch(self:LoggingTrainer)->dict: # `train_loss`, `train_ppl`, `tokens_per_second`, `seconds`
-    "Train on the rest of the running epoch, whose row replaces that of the part done"
+    "Train on the rest of the running epoch; the row of a part of it, done before, is replaced"
     if self.partial_row(): self.history.pop()
     return super(LoggingTrainer, self).train_epoch()
 
 @patch
 def save_epoch(self:LoggingTrainer):
-    "Write `checkpoint_epoch_N.pt` if it is due, and of a part of an epoch `checkpoint_step_N.pt`"
+    "Write `checkpoint_epoch_N.pt` if it is due, or `checkpoint_step_N.pt` within an epoch"
     if self.run.position: self.save_step()
     else: super(LoggingTrainer, self).save_epoch()
 
 @patch
-def epoch_save_due(self:LoggingTrainer)->bool: # By `save_every`, or since the run ends here
-    "Whether to save after this epoch"
+def epoch_save_due(self:LoggingTrainer)->bool: # By `save_every`, or because time is up
+    "Whether a checkpoint is due after this epoch"
     return self.time_up or super(LoggingTrainer, self).epoch_save_due()
 
 # %% ../nbs/33_runs.ipynb #51902737
 @patch
 def write_log(self:LoggingTrainer,
-    path=None, # A .csv file; `None` is `training.csv` in the config's `log_dir`
+    path=None, # File to write, .csv; `None` is `training.csv` in the config's `log_dir`
 ):
-    "Write the history as a table, whole"
+    "Write the whole history as a CSV table, atomically"
     out = io.StringIO()
     w = csv.DictWriter(out, list(dict.fromkeys(k for row in self.history for k in row)), lineterminator='\n')
     w.writeheader(); w.writerows(self.history)
@@ -195,7 +206,7 @@ def write_log(self:LoggingTrainer,
 # %% ../nbs/33_runs.ipynb #41c9754a
 @patch
 def open_log(self:LoggingTrainer):
-    "Open what has to be open while the run lasts"
+    "Open the TensorBoard log, if `log` asks for one"
     self.board = self.curves = None
     if self.config.log!='tensorboard': return
     try: from torch.utils.tensorboard import SummaryWriter
@@ -206,9 +217,9 @@ def open_log(self:LoggingTrainer):
 
 @patch
 def log(self:LoggingTrainer,
-    row:dict, # Of the history
+    row:dict, # Row of the history: `epoch`, `step`, `train_loss`, ...
 ):
-    "Write a row wherever rows go"
+    "Write a row to `training.csv`, TensorBoard and the notebook's curves, as far as they are in use"
     self.write_log()
     if self.board:
         for k,v in row.items(): self.board.add_scalar(k, v, row['step'])
@@ -217,7 +228,7 @@ def log(self:LoggingTrainer,
 
 @patch
 def draw_curves(self:LoggingTrainer):
-    "Draw the history in a notebook, in the place of the last drawing"
+    "Draw the history in a notebook, replacing the last figure"
     from IPython.display import display
     import matplotlib.pyplot as plt
     fig = plot_history(self.history, self.config)
@@ -229,7 +240,7 @@ def draw_curves(self:LoggingTrainer):
 @patch
 @contextmanager
 def running(self:LoggingTrainer): # A context manager
-    "Open the log and start the clock; then as before"
+    "Open the log and start the clock, then run"
     self.open_log()
     self.start_time = time.monotonic()-self.run.elapsed
     self.time_up = self.broadcast(self.update_clock())
@@ -237,7 +248,7 @@ def running(self:LoggingTrainer): # A context manager
 
 @patch
 def describe(self:LoggingTrainer)->str: # Four lines, or five
-    "Where the run takes place, with which model, on what, for how long, and what was done before"
+    "Describe the run as `Trainer` does, with its time limit and what was done before"
     c,r,text = self.config,self.run,super(LoggingTrainer, self).describe()
     if c.max_minutes: text += f'; at most {c.max_minutes:g} minutes'
     if r.step: text += (f'\nso far   {r.step:,} steps, {r.epoch} epochs and {r.position:,} batches, '
@@ -246,8 +257,8 @@ def describe(self:LoggingTrainer)->str: # Four lines, or five
 
 # %% ../nbs/33_runs.ipynb #a9ae395e
 def compile_layers(
-    model, # Whose encoder and decoder layers, in place
-    device:torch.device, # Where it will compute
+    model, # Its encoder and decoder layers are changed in place
+    device:torch.device, # Device on which the model will compute
 ):
     "Compile the layers of a model by `torch.compile`; an `InputError` where that does not work"
     try: torch.compile(torch.neg)(torch.zeros(2, device=device))
@@ -259,7 +270,9 @@ def compile_layers(
         if isinstance(m, (EncoderLayer, DecoderLayer)): m.compile(dynamic=True)
 
 @patch
-def wrap(self:LoggingTrainer, learner:torch.nn.Module)->torch.nn.Module:
+def wrap(self:LoggingTrainer,
+    learner:torch.nn.Module, # The model in its loss
+)->torch.nn.Module: # `learner`
     "Compile the layers of the model, if the config says so"
     if self.config.compile: compile_layers(learner, self.device)
     return super(LoggingTrainer, self).wrap(learner)

@@ -198,7 +198,7 @@ def encode_shards(
     revision:str='', # Commit or tag, if the shards are a repository of the hub
     workers:int=1, # Processes of this rank; 0 takes one for each core
     config:str='', # Config file, .toml or .py
-    **fields:TransformerConfig
+    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
 )->list: # Numbers of the shards that this process saw to
     "Encode shards into `encoded_dir`; under torchrun, each rank takes its share"
     c = (load_config(config) if config else TransformerConfig()).replace(**fields)

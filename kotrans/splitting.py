@@ -379,7 +379,7 @@ def split_data(
     source:str='', # Source in `raw_dir` to take; may be left out if there is only one
     raw_dir:str='data/raw', # Folder of the sources
     config:str='', # Config file, .toml or .py
-    **fields:TransformerConfig
+    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
 )->dict: # The report
     "Clean a source, divide it, check it for leaks, and write the splits to `data_dir`"
     c = load_config(config).replace(**fields) if config else TransformerConfig(**fields)

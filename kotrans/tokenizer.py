@@ -425,7 +425,7 @@ def train_tokenizers(
     src_vocab_size:int=0, # Entries in the Korean vocabulary; 0 chooses by the size of the corpus
     tgt_vocab_size:int=0, # Entries in the English vocabulary, or in the shared one; 0 chooses by the size of the corpus
     config:str='', # Config file, .toml or .py, whose sizes then count
-    **fields:TransformerConfig
+    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
 )->tuple: # Korean and English `Tokenizer`
     "Learn the vocabularies from the training text in `data_dir` and write them to `vocab_dir`"
     given = {k: n for k,n in dict(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size).items() if n}

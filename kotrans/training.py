@@ -24,11 +24,11 @@ from .noam import NoamLR,noam_rate
 
 # %% ../nbs/31_training.ipynb #3948be57
 def make_optimizer(
-    model, # Whose parameters
-    config:TransformerConfig, # `adam_beta1`, `adam_beta2`, `adam_eps`, `weight_decay`
-    device:torch.device, # Where they are
+    model, # Model whose parameters are optimised
+    config:TransformerConfig, # Read for `adam_beta1`, `adam_beta2`, `adam_eps`, `weight_decay`
+    device:torch.device, # Device of the parameters
 )->torch.optim.Optimizer: # Learning rate 0: a schedule sets it
-    "Adam (section 5.3 of the paper), or AdamW without decay of biases and norms"
+    "Make Adam (paper, section 5.3), or with `weight_decay` AdamW that spares biases and layer norms"
     how = dict(lr=0., betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps,
                fused=device.type in ('cpu', 'cuda'))
     if not config.weight_decay: return torch.optim.Adam(model.parameters(), **how)
@@ -41,14 +41,14 @@ class ModelWithLoss(torch.nn.Module):
     "A model and its loss as one module: token ids in, sums of losses out"
     def __init__(self,
         model, # `forward(src, tgt, src_mask, tgt_mask)` gives logits `[batch, tgt_len, vocab]`
-        criterion:LabelSmoothingLoss, # Called with logits and the tokens wanted `[batch, tgt_len]`
+        criterion:LabelSmoothingLoss, # Called with logits and gold ids `[batch, tgt_len]`
     ):
         super().__init__()
         self.model,self.criterion = model,criterion
 
     def forward(self,
         src, # Source ids `[batch, src_len]`
-        tgt, # Target ids with both marks `[batch, tgt_len]`
+        tgt, # Target ids, `BOS` and `EOS` included `[batch, tgt_len]`
     ): # Sums over the target tokens: `loss` (smoothed), `nll`, `num_tokens`
         "Sums of losses over the tokens of `tgt` but the first, by teacher forcing"
         given,wanted = tgt[:, :-1],tgt[:, 1:]
@@ -56,22 +56,22 @@ class ModelWithLoss(torch.nn.Module):
 
 # %% ../nbs/31_training.ipynb #6cc3d9a1
 def zero_sums()->dict: # `loss`, `nll`, `tokens`, `seconds`
-    "Sums at the start of an epoch"
+    "The sums of an epoch before its first step, all zero"
     return dict(loss=0., nll=0., tokens=0, seconds=0.)
 
 @dataclass
 class RunState:
-    "Where a run is, in plain values: a checkpoint stores it beside weights, optimizer and schedule"
+    "Progress of a run in plain values; a checkpoint stores it beside weights, optimizer and schedule"
     epoch:int=0                                    # Epochs done
     position:int=0                                 # Batches done of the running epoch
     step:int=0                                     # Optimizer steps done
     sums:dict=field(default_factory=zero_sums)     # Over the running epoch: `loss`, `nll`, `tokens`, `seconds`
     history:list=field(default_factory=list)       # A dict for each epoch
-    epoch_row:dict=field(default_factory=dict)     # Of an epoch that is trained and not yet validated
+    epoch_row:dict=field(default_factory=dict)     # Means of an epoch that is trained but not yet validated
     best:float=math.inf                            # Lowest validation loss so far, or minus the highest BLEU
-    epochs_since_best:int=0                        # Validations since then
+    epochs_since_best:int=0                        # Validations in a row without a new best
     skipped:int=0                                  # Steps skipped because a number was not finite
-    bad_in_a_row:int=0                             # Those of them since the last good step
+    bad_in_a_row:int=0                             # Steps skipped in a row up to now
     elapsed:float=0.                               # Seconds of training, validating and saving
 
 # %% ../nbs/31_training.ipynb #68745f84
@@ -81,13 +81,13 @@ class Trainer:
     time_up = False
     def __init__(self,
         model, # `forward(src, tgt, src_mask, tgt_mask)` gives logits `[batch, tgt_len, vocab]`
-        config:TransformerConfig, # All the numbers
+        config:TransformerConfig, # All hyperparameters of model and training
         train_corpus, # `EncodedCorpus` to learn from
         valid_corpus, # `EncodedCorpus` to validate on
         tokenizers:tuple=(), # Source and target `Tokenizer`, stored with the model
-        progress:bool=None, # Show a bar; `None` shows one in a terminal or notebook
+        progress:bool=None, # Whether to show a progress bar; `None` shows one in a terminal or notebook
         score_fn=None, # Function of the model that gives BLEU (0 to 100) on the validation set
-        with_loss=ModelWithLoss, # Makes the module of model and loss
+        with_loss=ModelWithLoss, # Class that joins model and loss in one module
     ):
         self.config,self.tokenizers,self.score_fn = config,tuple(tokenizers),score_fn
         self.device = self.join(pick_device(config.device))
@@ -109,19 +109,19 @@ class Trainer:
 def join(self:Trainer,
     device:torch.device, # Where this process would compute if it were alone
 )->torch.device: # Where it computes
-    "Join other processes, if there are any: not here"
+    "Join the other processes of the run; this trainer has none and returns `device`"
     return device
 
 @patch
 def wrap(self:Trainer,
     learner:torch.nn.Module, # The model in its loss
 )->torch.nn.Module: # What gradients are computed from
-    "Wrap the model in its loss, or change it in place: not here"
+    "Wrap the module that gradients are computed from, for subclasses to override; returns it unchanged"
     return learner
 
 @patch
 def setup(self:Trainer):
-    "Make whatever else the run needs, after `__init__` has done its work: nothing here"
+    "Called at the end of `__init__`, for subclasses to add what they need; does nothing"
 
 # %% ../nbs/31_training.ipynb #4455d65d
 @patch
@@ -131,8 +131,11 @@ def check_precision(self:Trainer):
     raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
 
 @patch
-def make_loaders(self:Trainer, train_corpus, valid_corpus):
-    "Make `train_loader`, in another order each epoch, and `valid_loader`, always in the same"
+def make_loaders(self:Trainer,
+    train_corpus, # `EncodedCorpus` to learn from
+    valid_corpus, # `EncodedCorpus` to validate on
+):
+    "Make `train_loader`, shuffled anew in each epoch, and `valid_loader`, which is never shuffled"
     c = self.config
     self.train_loader = BatchLoader(train_corpus, c.batch_size, c.batch_tokens, c.seed, True, c.on_oversized_pair,
                                     c.subword_sampling_alpha, self.tokenizers)
@@ -140,18 +143,18 @@ def make_loaders(self:Trainer, train_corpus, valid_corpus):
 
 # %% ../nbs/31_training.ipynb #250ac024
 @patch(as_prop=True)
-def step(self:Trainer)->int: # From 0
-    "Optimizer steps done"
+def step(self:Trainer)->int: # 0 before the first
+    "Number of optimizer steps done"
     return self.run.step
 
 @patch(as_prop=True)
 def history(self:Trainer)->list: # `epoch`, `step`, `train_loss`, `train_ppl`, `valid_loss`, ...
-    "A dict for each epoch that was trained and validated"
+    "The rows of the run, a dict for each epoch that was trained and validated"
     return self.run.history
 
 @patch(as_prop=True)
-def lr(self:Trainer)->float: # As Adam gets it
-    "Learning rate of the next step"
+def lr(self:Trainer)->float: # Of the first group of parameters
+    "Learning rate of the next optimizer step"
     return self.optimizer.param_groups[0]['lr']
 
 # %% ../nbs/31_training.ipynb #f782e8ad
@@ -175,7 +178,7 @@ def warn(self:Trainer,
 def batch_loss(self:Trainer,
     batch, # A `Batch`
 ): # Sums over the batch's target tokens: `loss` (smoothed), `nll`, `num_tokens`
-    "Sums of losses over one batch"
+    "Sums of losses over one batch, by teacher forcing, under `autocast` if `precision` is bfloat16"
     b = batch.to(self.device)
     learner = self.learner if self.model.training else self.loss_module
     low = self.config.precision=='bfloat16'
@@ -201,16 +204,16 @@ def add_gradients(self:Trainer,
 def gradient_context(self:Trainer,
     last:bool, # Whether it is the last batch of the step
 ): # A context manager
-    "What surrounds forward and backward of one batch: nothing here"
+    "Context of forward and backward pass of one batch, for subclasses to override; does nothing"
     return nullcontext()
 
 # %% ../nbs/31_training.ipynb #f37dcca4
 @patch
 def train_step(self:Trainer,
-    batches:list, # One `Batch`, or several to accumulate: this process' part
+    batches:list, # The `Batch`es of this process; several accumulate gradients
     num_tokens:int=None, # Target tokens of all processes' batches; `None` counts them
 )->dict: # Sums over the target tokens of all processes: `loss`, `nll`, `tokens`
-    "One optimizer step on the loss per target token of all `batches`"
+    "Make one optimizer step on the loss per target token, averaged over the batches of all processes"
     self.model.train()
     if num_tokens is None: num_tokens = self.all_reduce([sum(b.num_tokens for b in batches)])[0]
     sums = self.reduce_sums(self.add_gradients(batches, num_tokens))
@@ -223,10 +226,10 @@ def train_step(self:Trainer,
 # %% ../nbs/31_training.ipynb #987a3525
 @patch
 def update(self:Trainer,
-    batches:list, # What was learned from
-    sums:dict, # `loss`, `nll`, `tokens`
-)->dict: # The sums that count: none, if a step is skipped
-    "Move the weights, then the learning rate"
+    batches:list, # The `Batch`es of this process, one or several
+    sums:dict, # Sums over the target tokens of all processes: `loss`, `nll`, `tokens`
+)->dict: # `sums`; a subclass that skips the step returns zeros
+    "Update the weights, then the learning rate"
     self.optimizer.step()
     self.scheduler.step()
     return sums
@@ -234,8 +237,8 @@ def update(self:Trainer,
 # %% ../nbs/31_training.ipynb #62e7d7ed
 @patch
 def reduce_sums(self:Trainer,
-    own:dict, # Sums of this process
-)->dict: # Sums of all processes
+    own:dict, # Sums over the target tokens of this process: `loss`, `nll`, `tokens`
+)->dict: # The same sums over all processes
     "Add up a step's sums over all processes"
     return dict(zip(own, self.all_reduce([*own.values()])))
 
@@ -243,14 +246,14 @@ def reduce_sums(self:Trainer,
 def all_reduce(self:Trainer,
     values:list, # Numbers of this process
 )->list: # Their sums over all processes, as floats
-    "Add up numbers over all processes: there is one"
+    "Add up numbers over all processes (all-reduce); with one process they are their own sums"
     return [float(v) for v in values]
 
 @patch
 def broadcast(self:Trainer,
     value, # A plain value
-): # That of rank 0
-    "The value that rank 0 has: there is one process"
+): # The value of rank 0
+    "Broadcast a value from rank 0 to all processes; with one process it stays as it is"
     return value
 
 # %% ../nbs/31_training.ipynb #b5166c5e
@@ -278,18 +281,18 @@ def train_epoch(self:Trainer)->dict: # `train_loss`, `train_ppl`, `tokens_per_se
 # %% ../nbs/31_training.ipynb #34799fad
 @patch
 def end_step(self:Trainer):
-    "What happens between two steps: nothing here"
+    "Called after each optimizer step, for subclasses to override; does nothing"
 
 def perplexity(
     nll:float, # Unsmoothed loss per token, in nats
 )->float: # From 1; a loss above 700 counts as 700, about the largest whose exponential a float holds
-    "The exponential of the loss per token"
+    "Perplexity: the exponential of the loss per token"
     return math.exp(min(nll, 700))
 
 def epoch_means(
     sums:dict, # `loss`, `nll`, `tokens`, `seconds`
 )->dict: # `train_loss`, `train_ppl`, `tokens_per_second`, `seconds`
-    "An epoch's sums as means per target token, and its speed"
+    "Turn an epoch's sums into means per target token and tokens per second"
     tokens = max(sums['tokens'], 1)
     return dict(train_loss=sums['loss']/tokens, train_ppl=perplexity(sums['nll']/tokens),
                 tokens_per_second=sums['tokens']/max(sums['seconds'], 1e-9), seconds=sums['seconds'])
@@ -299,7 +302,7 @@ def epoch_means(
 def validate(self:Trainer,
     loader=None, # A `BatchLoader`; `None` takes the validation corpus
 )->dict: # `valid_loss` (smoothed) and `valid_ppl`, per target token
-    "Loss and perplexity on a corpus"
+    "Measure loss and perplexity on a corpus, without dropout"
     self.model.eval()
     groups = (loader or self.valid_loader).accumulation_groups(0, 0, self.world, self.rank, self.world)
     sums = [0., 0., 0]
@@ -313,12 +316,12 @@ def validate(self:Trainer,
 
 @patch
 def check_stop(self:Trainer):
-    "Leave the run if a stop was asked for: nobody asks here"
+    "Stop the run if a stop was requested, for subclasses to override; does nothing"
 
 # %% ../nbs/31_training.ipynb #f2c4727e
 @patch
 def evaluate(self:Trainer)->dict: # `valid_loss`, `valid_ppl`, and `bleu` if there is a `score_fn`
-    "All that is measured on the validation corpus"
+    "Measure loss, perplexity and, with `score_fn`, BLEU on the validation corpus"
     row = self.validate()
     if self.score_fn: row['bleu'] = self.broadcast(None if self.rank else self.score_fn(self.model.eval()))
     return row
@@ -326,7 +329,7 @@ def evaluate(self:Trainer)->dict: # `valid_loss`, `valid_ppl`, and `bleu` if the
 # %% ../nbs/31_training.ipynb #17262fa8
 @patch
 def describe(self:Trainer)->str: # Four lines
-    "Where the run takes place, with which model, on what and for how long"
+    "Describe the run: device, model, corpus and length of the training"
     c,train = self.config,self.train_loader
     n,size = train.num_batches(0),sum(p.numel() for p in self.model.parameters())
     steps = math.ceil(n/(c.accumulation_steps*self.world))*c.num_epochs
@@ -343,18 +346,18 @@ def describe(self:Trainer)->str: # Four lines
 
 @patch
 def _processor(self:Trainer):
-    "What computes, and how many of them"
+    "Name of the GPU or number of threads, and number of ranks"
     cuda = self.device.type=='cuda'
     name = torch.cuda.get_device_name(self.device) if cuda else f'{torch.get_num_threads()} threads'
     return name + (f', {self.world} ranks' if self.world>1 else '')
 
 # %% ../nbs/31_training.ipynb #2dac659e
 def epoch_line(
-    row:dict, # Of the history
-    num_epochs:int, # As planned
-    notes:tuple=(), # What else is worth saying
-)->str: # Without a line break
-    "An epoch's numbers for the console"
+    row:dict, # Row of the history
+    num_epochs:int, # Epochs planned
+    notes:tuple=(), # Texts to append
+)->str: # One line, without a line break
+    "Format an epoch's row of the history as one line for the console"
     parts = [f"epoch {row['epoch']:>3}/{num_epochs}",
              f"train loss {row['train_loss']:.3f} ppl {row['train_ppl']:.2f}"]
     if 'valid_loss' in row: parts.append(f"valid loss {row['valid_loss']:.3f} ppl {row['valid_ppl']:.2f}")
@@ -365,9 +368,9 @@ def epoch_line(
 # %% ../nbs/31_training.ipynb #cff7bd9a
 @patch
 def end_epoch(self:Trainer,
-    row:dict, # What `train_epoch` found
+    row:dict, # Means over the epoch's target tokens, from `train_epoch`
 ):
-    "Validate, note the epoch in the history, print a line"
+    "Validate, append the epoch to the history, and print its line"
     row = dict(epoch=self.run.epoch, step=self.step) | row | dict(lr=self.lr) | self.evaluate()
     self.run.history.append(row)
     self.say(epoch_line(row, self.config.num_epochs))
@@ -375,7 +378,7 @@ def end_epoch(self:Trainer,
 # %% ../nbs/31_training.ipynb #8e153af2
 @patch
 def train(self:Trainer)->list: # The history: a dict for each epoch
-    "Train to the end of the run, from wherever it is"
+    "Train until the run is finished, from the epoch and batch that it has reached"
     self.say(self.describe())
     with self.running():
         while not self.finished(): self.one_epoch()
@@ -383,13 +386,13 @@ def train(self:Trainer)->list: # The history: a dict for each epoch
 
 @patch
 def one_epoch(self:Trainer):
-    "Train to the end of the running epoch, and end it"
+    "Train to the end of the running epoch, then validate"
     self.end_epoch(self.train_epoch())
 
 # %% ../nbs/31_training.ipynb #7bf62865
 @patch
 def running(self:Trainer): # A context manager
-    "What surrounds a run: nothing here"
+    "Context of a whole run, for subclasses to override; does nothing"
     return nullcontext()
 
 @patch
@@ -402,7 +405,7 @@ def plot_history(
     history:list, # `Trainer.history`
     config:TransformerConfig=None, # Draws the learning rate at each step instead of after each epoch
 ): # A matplotlib figure
-    "Loss, perplexity and learning rate over the epochs"
+    "Draw loss, perplexity and learning rate over the epochs"
     import matplotlib.pyplot as plt
     fig,axs = plt.subplots(1, 3, figsize=(9,2.8), layout='constrained')
     for ax,key,name in zip(axs, ('loss', 'ppl'), ('loss per token (nats)', 'perplexity')):
@@ -428,7 +431,7 @@ def _rates(history, config):
 # %% ../nbs/31_training.ipynb #eb4c2870
 @patch
 def model_state(self:Trainer)->dict: # Plain values and tensors
-    "What is needed to translate: weights, config and tokenizers"
+    "State that translating needs: weights, config and tokenizers"
     return dict(kotrans=kotrans.__version__, model=type(self.model).__name__, config=self.config.to_dict(),
                 weights=self.model.state_dict(), tokenizers=[bytes_to_tensor(t.model_bytes) for t in self.tokenizers],
                 epoch=self.run.epoch, step=self.step, valid=self.history[-1] if self.history else {})
