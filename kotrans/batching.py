@@ -155,7 +155,7 @@ def padding_share(
 class BatchLoader:
     "The batches of a corpus, epoch by epoch"
     def __init__(self,
-        corpus:EncodedCorpus, # What to load; or what has a corpus `at` each epoch, such as [`Shards`](39_shards.ipynb)
+        corpus:EncodedCorpus, # What to load; or what has a corpus `at` each epoch, such as `kotrans.shards.Shards`
         batch_size:int=64, # Pairs in a batch
         batch_tokens:int=0, # Tokens in a batch instead: see `make_batches`
         seed:int=42, # Determines the order of every epoch

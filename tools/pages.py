@@ -125,6 +125,7 @@ def names_of(path):
 
 def wanted(word, page, path, before='', after=''):
     "Whether `word` in notebook `path` should lead to the symbol on `page` (`masking`), given the text around it"
+    if re.search(r'(^|\.)_', word): return False   # private: no page has an entry for it
     module,imported,own = names_of(str(path))
     if theirs_before.search(before) or theirs_after.match(after): return False   # the sentence says whose it is
     if word in listed(): return listed()[word]==page
