@@ -1,8 +1,7 @@
 """The book's order, read from numbers and titles of the notebooks and from the package's own imports.
 
 `--check`: are sidebar, chapter heads, numbers and imports in order?  `--write`: make sidebar and heads anew.
-`--parts`: the list of parts as Markdown.
-`--distance masking`: exported lines that stand before a module in its own imports."""
+`--parts`: the list of parts as Markdown."""
 import argparse,ast,hashlib,json,re,sys
 from configparser import ConfigParser
 from dataclasses import dataclass
@@ -129,15 +128,6 @@ def parts_md(book, prefix=''):
         if own: out.append(f'- **{part}**: {links}')
     return '\n'.join(out)
 
-def distance(module, book):
-    "Exported lines that stand before `module` in its own imports, `module` by module"
-    by = {o.module: o for o in notebooks() if o.module}
-    seen,todo = {},[module]
-    while todo:
-        for m in by[todo.pop()].imports:
-            if m in by and m not in seen: seen[m] = by[m].code.count('\n'); todo.append(m)
-    return seen
-
 def faults(book):
     "What is out of order, a line each"
     out,numbers = [],{}
@@ -169,15 +159,10 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     g = p.add_mutually_exclusive_group(required=True)
     for k in 'check','write','parts': g.add_argument('--'+k, action='store_true')
-    g.add_argument('--distance', metavar='MODULE')
     p.add_argument('--prefix', default='', help='what stands before the names of notebooks in `--parts`')
     args = p.parse_args()
     book = chapters()
     if args.parts: print(parts_md(book, args.prefix)); return 0
-    if args.distance:
-        seen = distance(args.distance, book)
-        for m,n in sorted(seen.items()): print(f'{n:6} {m}')
-        print(f'{sum(seen.values()):6} lines before {args.distance}'); return 0
     out = faults(book)
     told,nbs = [c for c in book if c.title and c.line and c.part], root/cfg['nbs_path']
     want = {c.path: with_head(c, told) for c in told} | {nbs/'sidebar.yml': sidebar(told), nbs/'llms.txt': llms(told)}

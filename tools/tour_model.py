@@ -16,15 +16,12 @@ from kotrans.pipeline import corpus_scores,prepare,read_split,train
 from kotrans.translator import Translator
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT/'bench'))
+from turns import machine        # the benchmarks' words for what a number was measured on
 MODEL,RESULT = ROOT/'kotrans'/'data'/'tour_model.pt', ROOT/'results'/'tour_model.json'
 LARGEST = 3_000_000       # bytes of the file, weights and vocabularies together
 FIELDS = dict(preset='tiny', d_ff=384, num_epochs=10, max_minutes=0., save_every=1, keep_checkpoints=0, device='cpu', seed=42)
 EPOCHS = 1, 3, 10         # after these, three test sentences are translated, to show how it learns
-
-def processor():
-    "The model of the processor, if the system tells"
-    try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
-    except (OSError, StopIteration): return platform.machine()
 
 def halved(weights):
     "The weights in half precision; what is tied stays one tensor"
@@ -66,7 +63,7 @@ def main(folder):
     size,shown = store(about),examples(parts['test'])
     best = load_checkpoint(MODEL)
     record = about | dict(bytes=size, parameters=sum({v.data_ptr(): v.numel() for v in best['weights'].values()}.values()), best_epoch=best['epoch'],
-        minutes=round(sum(row['seconds'] for row in read_log('logs'))/60, 1), threads=torch.get_num_threads(), machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor(),
+        minutes=round(sum(row['seconds'] for row in read_log('logs'))/60, 1), threads=torch.get_num_threads(), **machine(),
         valid_loss=best['valid'].get('valid_loss'), scores=scores({name: parts[name] for name in ('validation', 'test', 'test_phrasebook')}),
         examples=[dict(ko=ko, en=en) for ko,en in shown], learning=learning(shown))
     RESULT.write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
