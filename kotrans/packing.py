@@ -177,35 +177,39 @@ class PackedCache:
         "Attention of the last step to the source: the mean over the heads of the last layer"
         return self.weights.unflatten(0, (len(self.mask), -1)).mean(1).flatten(0, 1)
 
-    def reorder(self,
-        rows, # Row numbers `[new rows]`; a row may be left out or repeated
-    ): # A new cache; it may share tensors with this one
-        "Choose the given `rows`; keys and values are copied only when sentences leave or change places"
-        k = self.mask.size(1)
-        group,count = torch.unique_consecutive(rows//k, return_counts=True)
-        even = bool((count==count[0]).all())
-        if not even: group = rows//k                     # a buffer of its own for each row
-        mask = self.mask[rows//k, rows%k].view(len(group), -1, self.used)
-        source,buffer,src_mask = self.source,self.buffer,self.src_mask
-        if not torch.equal(group, torch.arange(self.mask.size(0), device=rows.device)):
-            source,src_mask = source[:, :, group],None if src_mask is None else src_mask[group]
-            buffer = buffer[:, :, :, :, :self.used][:, :, group]
-        return PackedCache(source, src_mask, buffer, mask, self.used, self.position)
+# %% ../nbs/42_packing.ipynb #486c3a02
+@patch
+def reorder(self:PackedCache,
+    rows, # Row numbers `[new rows]`; a row may be left out or repeated
+): # A new cache; it may share tensors with this one
+    "Choose the given `rows`; keys and values are copied only when sentences leave or change places"
+    k = self.mask.size(1)
+    group,count = torch.unique_consecutive(rows//k, return_counts=True)
+    even = bool((count==count[0]).all())
+    if not even: group = rows//k                     # a buffer of its own for each row
+    mask = self.mask[rows//k, rows%k].view(len(group), -1, self.used)
+    source,buffer,src_mask = self.source,self.buffer,self.src_mask
+    if not torch.equal(group, torch.arange(self.mask.size(0), device=rows.device)):
+        source,src_mask = source[:, :, group],None if src_mask is None else src_mask[group]
+        buffer = buffer[:, :, :, :, :self.used][:, :, group]
+    return PackedCache(source, src_mask, buffer, mask, self.used, self.position)
 
-    def grow(self,
-        k:int, # Rows of each sentence
-        room:int=32, # Further steps to allocate when the buffer is full
-    )->int: # The first of the new slots
-        "Add a slot for each of the `k` next tokens of each sentence, in place"
-        own = self.mask.new_full((k, k), -math.inf).fill_diagonal_(0.)
-        self.mask = torch.cat([self.mask, own.expand(len(self.mask), k, k)], 2)
-        first,self.used = self.used,self.used+k
-        if self.used>self.buffer.size(4):
-            old,shape = self.buffer,self.buffer.shape
-            self.buffer = old.new_empty(*shape[:4], self.used+k*room, shape[5])
-            self.buffer[:, :, :, :, :first] = old[:, :, :, :, :first]
-        self.position += 1
-        return first
+# %% ../nbs/42_packing.ipynb #99f45980
+@patch
+def grow(self:PackedCache,
+    k:int, # Rows of each sentence
+    room:int=32, # Further steps to allocate when the buffer is full
+)->int: # The first of the new slots
+    "Add a slot for each of the `k` next tokens of each sentence, in place"
+    own = self.mask.new_full((k, k), -math.inf).fill_diagonal_(0.)
+    self.mask = torch.cat([self.mask, own.expand(len(self.mask), k, k)], 2)
+    first,self.used = self.used,self.used+k
+    if self.used>self.buffer.size(4):
+        old,shape = self.buffer,self.buffer.shape
+        self.buffer = old.new_empty(*shape[:4], self.used+k*room, shape[5])
+        self.buffer[:, :, :, :, :first] = old[:, :, :, :, :first]
+    self.position += 1
+    return first
 
 # %% ../nbs/42_packing.ipynb #5e73a8ca
 class PackedTransformer:

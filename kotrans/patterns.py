@@ -176,7 +176,7 @@ def draw_companion(
     return None if found in (subject, *taken) else found
 
 # %% ../nbs/92_patterns.ipynb #218a328a
-_plainly = ('싫어하다', '공부하다', '가르치다', '배우다', '연습하다', '젓다', '썰다', '붓다', '빨다')
+_object_without_adjective = ('싫어하다', '공부하다', '가르치다', '배우다', '연습하다', '젓다', '썰다', '붓다', '빨다')
 _always_dative = ('주다', '보여주다', '빌려주다')
 
 def _draw_object(r, verb, subject):
@@ -219,7 +219,7 @@ def draw_clause(
         c = replace(c, recipient=draw_companion(r, subject, thing, roles=('선생님', '학생', '아이', '의사')))
         if c.recipient is None: raise LookupError
     if isinstance(thing, Noun) and verb.article in ('a', 'one', 'generic') and r.random() < chances[2]:
-        if verb.ko not in _plainly and (found := adjectives_for(thing)):
+        if verb.ko not in _object_without_adjective and (found := adjectives_for(thing)):
             c = replace(c, modifier=r.choice(found))
     if c.time is None and fit is not None and r.random() < chances[0]:
         if isinstance(fit, dict): fit = fit.get(tense)
@@ -1000,6 +1000,7 @@ def copula_korean(
     return (f'{attach_particle(words, "이/가")} {conjugate("아니다", *suffixes)}' if negative
             else add_copula(words, *suffixes))
 
+# %% ../nbs/92_patterns.ipynb #1b0e3942
 def say_identity(
     subject, # `Person`
     role:Person, # What they are
@@ -1015,6 +1016,7 @@ def say_identity(
     return (join_words(ko, copula_korean(role.ko, level, tense, question, negative, bool(subject.honour))),
             finite_clause(be_phrase(a_an(role.en)), en, agreeing_pronoun(subject), tense, negative, question))
 
+# %% ../nbs/92_patterns.ipynb #7a1a9ac9
 def say_this_is(
     thing:Noun, # What it is
     which:str='이것', # 이것 or 그것
@@ -1029,8 +1031,7 @@ def say_this_is(
     en = {'이것': ('this', 'these'), '그것': ('that', 'those')}[which][many]
     return (f'{attach_particle(which, "은/는")} {copula_korean(words, level, "present", question, negative)}',
             finite_clause(be_phrase(noun_phrase(thing, adjective=adjective.en if adjective else '')), en,
-                          'they' if many else 'it',
-                   'present', negative, question))
+                          'they' if many else 'it', 'present', negative, question))
 
 # %% ../nbs/92_patterns.ipynb #6dce8c2f
 @drawn_pattern('being', 3)

@@ -6,10 +6,12 @@
 __all__ = ['ibm_model1', 'Shortlist', 'learn_shortlist', 'search_shortlist', 'learn']
 
 # %% ../nbs/43_shortlist.ipynb #d26702b9
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import torch
+from fastcore.basics import patch
 from .files import InputError,atomic_write
 from .special_ids import PAD
 from .encoding import EncodedCorpus,encode_corpus
@@ -66,42 +68,19 @@ class Shortlist:
     ):
         self.targets,self.common,self.fingerprints = targets,common,tuple(fingerprints)
 
-    def allowed(self,
-        src, # Token numbers `[batch, src_len]`, padded
-        vocab:int, # Entries in the target vocabulary
-        prefix=None, # For each sentence tokens it must begin with
-    ): # bool `[batch, vocab]`
-        "Which target tokens each sentence may use"
-        out = torch.zeros(len(src), vocab, dtype=torch.bool, device=src.device)
-        out.scatter_(1, self.targets.to(src.device)[src].flatten(1), True)
-        out[:, self.common.to(src.device)] = True
-        for i,tokens in enumerate(prefix or ()): out[i, list(tokens)] = True
-        return out
-
-    def save(self,
-        path, # Where to; `.npz`
-    ):
-        "Write the list to a file, in one piece"
-        with atomic_write(path) as f:
-            targets,common = (t.numpy().astype(np.int32) for t in (self.targets, self.common))
-            np.savez_compressed(f, targets=targets, common=common, fingerprints=np.array(self.fingerprints))
-
-    @classmethod
-    def load(cls,
-        path, # Written by `save`
-        src_tokenizer, # The tokenizers it will be used with
-        tgt_tokenizer, # See `src_tokenizer`
-    ):
-        "Read a list; a file that is none, or belongs to other tokenizers, is an `InputError`"
-        again = 'make it with kotrans-learn-shortlist'
-        try:
-            with np.load(path, allow_pickle=False) as z:
-                targets,common,fingerprints = z['targets'],z['common'],z['fingerprints']
-        except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror or e}); {again}') from None
-        except Exception: raise InputError(f'{path}: not a shortlist; {again}') from None
-        if [*map(str, fingerprints)]!=[t.fingerprint() for t in (src_tokenizer, tgt_tokenizer)]:
-            raise InputError(f'{path}: a shortlist for other vocabularies than the model has; {again}')
-        return cls(torch.from_numpy(targets.astype(np.int64)), torch.from_numpy(common.astype(np.int64)), fingerprints)
+# %% ../nbs/43_shortlist.ipynb #4b750bad
+@patch
+def allowed(self:Shortlist,
+    src, # Token numbers `[batch, src_len]`, padded
+    vocab:int, # Entries in the target vocabulary
+    prefix=None, # For each sentence tokens it must begin with
+): # bool `[batch, vocab]`
+    "Which target tokens each sentence may use"
+    out = torch.zeros(len(src), vocab, dtype=torch.bool, device=src.device)
+    out.scatter_(1, self.targets.to(src.device)[src].flatten(1), True)
+    out[:, self.common.to(src.device)] = True
+    for i,tokens in enumerate(prefix or ()): out[i, list(tokens)] = True
+    return out
 
 # %% ../nbs/43_shortlist.ipynb #9fe7533b
 def learn_shortlist(
@@ -176,6 +155,52 @@ def search_shortlist(
     if prefix is not None: prefix = [[number[t] for t in p] for p in prefix]
     found = search(wrap(small), src, options, prefix, scores)
     return [[replace(h, tokens=[ids[t] for t in h.tokens]) for h in hyps] for hyps in found]
+
+# %% ../nbs/43_shortlist.ipynb #460bcc24
+@patch
+def save(self:Shortlist,
+    path, # Where to; `.npz`
+):
+    "Write the list to a file, in one piece"
+    with atomic_write(path) as f:
+        targets,common = (t.numpy().astype(np.int32) for t in (self.targets, self.common))
+        np.savez_compressed(f, targets=targets, common=common, fingerprints=np.array(self.fingerprints))
+
+# %% ../nbs/43_shortlist.ipynb #4462776e
+def _read_arrays(path, limit):
+    "The three arrays of a shortlist's file, of which none may take more than `limit` bytes"
+    names = ('targets', 'common', 'fingerprints')
+    with zipfile.ZipFile(path) as z: sizes = [z.getinfo(f'{n}.npy').file_size for n in names]
+    if max(sizes)>limit: raise ValueError('too large for these vocabularies')
+    with np.load(path, allow_pickle=False) as z: return [z[n] for n in names]
+
+def _check_arrays(targets, common, src_size, tgt_size):
+    "Raise a `ValueError` unless these are token numbers of these vocabularies"
+    whole = all(np.issubdtype(a.dtype, np.integer) for a in (targets, common))
+    if not whole or targets.ndim!=2 or common.ndim!=1 or len(targets)!=src_size: raise ValueError('other arrays')
+    if any(a.size and (a.min()<0 or a.max()>=tgt_size) for a in (targets, common)): raise ValueError('other tokens')
+    if (np.diff(common)<=0).any(): raise ValueError('not sorted')
+
+# %% ../nbs/43_shortlist.ipynb #c116429c
+@patch(cls_method=True)
+def load(cls:Shortlist,
+    path, # Written by `save`
+    src_tokenizer, # The tokenizers it will be used with
+    tgt_tokenizer, # See `src_tokenizer`
+)->Shortlist: # As it was saved
+    "Read a list; a file that is none, or belongs to other tokenizers, is an `InputError`"
+    again,tokenizers = 'make it with kotrans-learn-shortlist',(src_tokenizer, tgt_tokenizer)
+    src_size,tgt_size = map(len, tokenizers)
+    try:
+        targets,common,fingerprints = _read_arrays(path, min(4*src_size*tgt_size, 2**28)+1000)
+        fingerprints = [*map(str, fingerprints.tolist())]
+        if fingerprints!=[t.fingerprint() for t in tokenizers]:
+            raise InputError(f'{path}: a shortlist for other vocabularies than the model has; {again}')
+        _check_arrays(targets, common, src_size, tgt_size)
+    except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror or e}); {again}') from None
+    except InputError: raise
+    except Exception: raise InputError(f'{path}: not a shortlist; {again}') from None
+    return cls(torch.from_numpy(targets.astype(np.int64)), torch.from_numpy(common.astype(np.int64)), fingerprints)
 
 # %% ../nbs/43_shortlist.ipynb #8a5e57e2
 def learn(
