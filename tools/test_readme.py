@@ -1,5 +1,6 @@
 "tools/readme.py finds the shell block after a mark, and says so where there is none"
-from readme import command
+import base64
+from readme import command,picture
 
 TEXT = '''# Title
 ```sh
@@ -30,6 +31,11 @@ def main():
         try: command(TEXT, name)
         except LookupError as e: assert said in str(e), e
         else: raise AssertionError(name)
-    print('marked blocks are found, and missing ones named')
+    png = dict(data={'image/png': base64.b64encode(b'bytes').decode()}, metadata={})
+    src = '#| fig-alt: "A \'quoted\' <word> & more"'
+    assert picture(src, png, 1)==("![A 'quoted' <word> & more](nbs/images/readme_1.png)", {'nbs/images/readme_1.png': b'bytes'})
+    png['metadata'] = {'image/png': dict(width=420, height=300)}
+    assert picture(src, png, 2)[0]=='<img src="nbs/images/readme_2.png" alt="A &#x27;quoted&#x27; &lt;word&gt; &amp; more" width="420">'
+    print('marked blocks are found, and missing ones named; a picture keeps its width')
 
 if __name__=='__main__': main()
