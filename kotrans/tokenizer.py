@@ -453,7 +453,7 @@ def _choose_size(lines, num_pairs, character_coverage):
     tell(f'{size:,} entries chosen for {num_pairs:,} pairs and an alphabet of {chars:,}')
     return size
 
-# %% ../nbs/26_tokenizer.ipynb #aa6c43e5
+# %% ../nbs/26_tokenizer.ipynb #86039a24
 def _save_all(made, prefixes):
     "Write the vocabularies of a run, all or none"
     with ExitStack() as stack:
@@ -471,6 +471,7 @@ def _training_text(config):
     tell(f'read {len(pairs):,} pairs from {config.data_dir}')
     return map(list, zip(*pairs))
 
+# %% ../nbs/26_tokenizer.ipynb #aa6c43e5
 def _learn(c):
     "Learn the vocabularies that a config describes, write them, and say what they are like"
     (ko,en),prefixes = _training_text(c),vocab_prefixes(c.vocab_dir, c.shared_vocab)
