@@ -93,7 +93,7 @@ class Tokenizer:
         name = 'the model' if isinstance(model, bytes) else model
         self.model_bytes = model if isinstance(model, bytes) else _read_model(model)
         try: self.sp = sentencepiece.SentencePieceProcessor(model_proto=self.model_bytes or b'?', num_threads=1)
-        except RuntimeError: raise InputError(f'{name}: not a SentencePiece model; {_AGAIN}') from None
+        except (RuntimeError, ValueError): raise InputError(f'{name}: not a SentencePiece model; {_AGAIN}') from None
         ids = [self.sp.pad_id(), self.sp.unk_id(), self.sp.bos_id(), self.sp.eos_id()]
         wanted = [PAD, UNK, BOS, EOS]
         if ids!=wanted: raise InputError(f'{name}: numbers pad, unk, bos, eos {ids}, not {wanted}; {_AGAIN}')
