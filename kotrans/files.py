@@ -293,7 +293,8 @@ def _text_stream(stream, number):
         return stream
     if stream: stream.flush()
     raw = _Console(number, 'wb', closefd=False)
-    return io.TextIOWrapper(io.BufferedWriter(raw), 'utf-8', 'backslashreplace', line_buffering=number==2 or raw.isatty())
+    at_once = number==2 or raw.isatty()
+    return io.TextIOWrapper(io.BufferedWriter(raw), 'utf-8', 'backslashreplace', line_buffering=at_once)
 
 @contextmanager
 def standard_streams(): # Yields a function: the `OSError` by which something printed was lost, or `None`
