@@ -19,7 +19,7 @@ import numpy as np
 from fastcore.basics import patch
 from tqdm import tqdm
 from . import __version__
-from .files import InputError,tell,atomic_write,decode_line,locked,remove_temp_files
+from .files import InputError,notify,atomic_write,decode_line,locked,remove_temp_files
 from .config import TransformerConfig,load_config
 from .special_ids import BOS,EOS
 from .formats import open_bytes
@@ -195,8 +195,8 @@ def current_corpus(
     if header and (header['key'], header['vocab'])!=(key, [*map(len, tokenizers)]): return None
     try:
         if header: return _map(folder, header)
-        if (folder/'header.json').exists(): tell(f'{folder}/header.json: damaged, or of another version; encoded again')
-    except ValueError as e: tell(f'{e}; encoded again')
+        if (folder/'header.json').exists(): notify(f'{folder}/header.json: damaged, or of another version; encoded again')
+    except ValueError as e: notify(f'{e}; encoded again')
 
 # %% ../nbs/27_encoding.ipynb #17fb4a75
 def _write(folder, chunks, key, tokenizers):
@@ -350,7 +350,7 @@ def encode_split(
     if not len(corpus):
         why = f'; all {total:,} pairs are {longer}' if total else ''
         raise InputError(f'{files[0]}: no sentence left to use{why}')
-    if corpus.num_skipped: tell(f'{part}: {corpus.num_skipped:,} of {total:,} pairs left out, {longer}')
+    if corpus.num_skipped: notify(f'{part}: {corpus.num_skipped:,} of {total:,} pairs left out, {longer}')
     return corpus
 
 # %% ../nbs/27_encoding.ipynb #a005ae27
@@ -369,6 +369,6 @@ def encode_data(
         try: corpora[part] = o = encode_split(c, part, *tokenizers, workers, sys.stderr.isatty())
         except OSError as e: raise InputError(f'{c.encoded_dir}: cannot be written ({e.strerror or e})') from None
         tokens = f'{len(o.src_ids)/len(o):.1f} Korean and {len(o.tgt_ids)/len(o):.1f} English tokens a sentence'
-        tell(f'{Path(c.encoded_dir)/part}: {len(o):,} pairs, {tokens}')
-    tell(next_step('kotrans-train', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
+        notify(f'{Path(c.encoded_dir)/part}: {len(o):,} pairs, {tokens}')
+    notify(next_step('kotrans-train', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
     return corpora

@@ -22,7 +22,7 @@ from .cleaning import HANGUL,REASONS,Cleaned,clean_pairs,example_order,length_ra
 from .config import BaseConfig,TransformerConfig,load_config
 from .corpora import SOURCES,sentence_set,verify_source
 from .files import (
-    InputError,nearest,printable,tell,atomic_write,file_sha256,locked,remove_temp_files,stable_share)
+    InputError,nearest,printable,notify,atomic_write,file_sha256,locked,remove_temp_files,stable_share)
 from .formats import Pair,detect_format,read_pairs,read_parallel,text_lines
 from .near_duplicates import near_copies,near_duplicates
 from .normalising import normalise
@@ -445,10 +445,10 @@ def choose_source(
 # %% ../nbs/25_splitting.ipynb #f6d3a2ac
 def _print_report(folder, report):
     "What was read and dropped, with three examples of each reason"
-    tell(f"{folder}: {sum(report['read'].values()):,} pairs read, {report['normalised']:,} of them normalised")
+    notify(f"{folder}: {sum(report['read'].values()):,} pairs read, {report['normalised']:,} of them normalised")
     for reason,n in report['dropped'].items():
-        tell(f'  {n:,} dropped: {reason}')
-        for ko,en,*_ in report['examples'][reason][:3]: tell(f'      {printable(ko, 50)}  |  {printable(en, 50)}')
+        notify(f'  {n:,} dropped: {reason}')
+        for ko,en,*_ in report['examples'][reason][:3]: notify(f'      {printable(ko, 50)}  |  {printable(en, 50)}')
 
 def _need_pairs(folder, splits, report, config):
     "An `InputError` for a split that was wanted and has no pairs left"
@@ -502,8 +502,8 @@ def split_data(
     except OSError as e: raise InputError(f'{c.data_dir}: cannot be written ({e.strerror or e})') from None
     _print_report(folder, report)
     sizes = ', '.join(f'{name} {n:,}' for name,n in report['kept'].items())
-    tell(f'{c.data_dir}: {sizes} pairs written, account in report.json and report.html')
+    notify(f'{c.data_dir}: {sizes} pairs written, account in report.json and report.html')
     for name,without in _WITHOUT.items():
-        if report['kept'].get(name)==0: tell(f'{name}: no pairs were asked for, so {without}')
-    tell(next_step('kotrans-train-tokenizer', c, ['data_dir'], config))
+        if report['kept'].get(name)==0: notify(f'{name}: no pairs were asked for, so {without}')
+    notify(next_step('kotrans-train-tokenizer', c, ['data_dir'], config))
     return report

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 import sentencepiece
 from fastcore.basics import patch
-from .files import InputError,printable,tell,atomic_write,locked,remove_temp_files,write_lines
+from .files import InputError,printable,notify,atomic_write,locked,remove_temp_files,write_lines
 from .config import TransformerConfig,load_config
 from .special_ids import PAD,UNK,BOS,EOS
 from .formats import read_parallel
@@ -442,7 +442,7 @@ def _report(tokenizer, language, lines, marks, asked, max_len):
     size = f'{len(tokenizer):,} entries'
     if len(tokenizer)<asked: size += f' ({asked:,} wanted; this text has no more)'
     pieces,tokens = (sum(lengths)-marks*len(lengths))/max(words, 1),sum(lengths)/len(lengths)
-    tell(f'{language}: {size}, {pieces:.2f} pieces a word, {tokens:.1f} tokens a sentence, '
+    notify(f'{language}: {size}, {pieces:.2f} pieces a word, {tokens:.1f} tokens a sentence, '
          f'{sum(n>max_len for n in lengths)/len(lengths):.2%} of sentences over max_len={max_len}')
 
 # %% ../nbs/26_tokenizer.ipynb #f14b15ed
@@ -450,7 +450,7 @@ def _choose_size(lines, num_pairs, character_coverage):
     "A vocabulary size for `lines`, printed"
     chars = alphabet_size(map(normalise_text, lines), character_coverage)
     size = suggest_vocab_size(num_pairs, chars)
-    tell(f'{size:,} entries chosen for {num_pairs:,} pairs and an alphabet of {chars:,}')
+    notify(f'{size:,} entries chosen for {num_pairs:,} pairs and an alphabet of {chars:,}')
     return size
 
 # %% ../nbs/26_tokenizer.ipynb #86039a24
@@ -468,7 +468,7 @@ def _training_text(config):
     if missing: raise InputError(f'no training text: expected {" and ".join(missing)}; make it with kotrans-split-data')
     pairs = read_parallel(*files)
     if not pairs: raise InputError(f'{files[0]}: empty; make it with kotrans-split-data')
-    tell(f'read {len(pairs):,} pairs from {config.data_dir}')
+    notify(f'read {len(pairs):,} pairs from {config.data_dir}')
     return map(list, zip(*pairs))
 
 # %% ../nbs/26_tokenizer.ipynb #aa6c43e5
@@ -482,7 +482,7 @@ def _learn(c):
     remove_temp_files(c.vocab_dir); _save_all(made, prefixes)
     _report(made[0], 'Korean', ko, 1, sizes[0], c.max_len)
     _report(made[-1], 'English', en, 2, sizes[-1], c.max_len)
-    tell('wrote ' + ', '.join(f'{p}.model' for p in dict.fromkeys(prefixes)))
+    notify('wrote ' + ', '.join(f'{p}.model' for p in dict.fromkeys(prefixes)))
     return made[0],made[-1]
 
 def train_tokenizers(
@@ -498,6 +498,6 @@ def train_tokenizers(
     try:
         with locked(Path(c.vocab_dir)/'.lock', c.vocab_dir): made = _learn(c)
     except OSError as e: raise InputError(f'{c.vocab_dir}: cannot be written ({e.strerror or e})') from None
-    tell(next_step('kotrans-encode', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
-    tell('(or kotrans-train in its place, which does that first)')
+    notify(next_step('kotrans-encode', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
+    notify('(or kotrans-train in its place, which does that first)')
     return made
