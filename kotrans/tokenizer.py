@@ -350,7 +350,7 @@ def _ids(self:Tokenizer, piece):
 @patch
 def _draw(self:Tokenizer, text, alpha, rng):
     "Ids of a random cut of `text`, which is in SentencePiece's own writing"
-    words = re.findall('▁?[^▁]+|▁', text)
+    words = re.findall('▁?[^▁]{1,500}|▁', text)       # to join a word's letters takes the square of their number
     if self.is_bpe: cut = (p for word in words for p in _draw_bpe(word, self.scores, alpha, rng))
     else: cut = (p for word in words for p in _draw_unigram(word, self._known_ways(word, alpha), rng))
     return [i for p in cut for i in self._ids(p)]
