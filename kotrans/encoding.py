@@ -153,7 +153,8 @@ def _fault(corpus, vocab, max_len):
     "What is wrong with the rows of a corpus, or nothing"
     for side,size in zip(('src', 'tgt'), vocab):
         ids,offsets = (getattr(corpus, f'{side}_{what}') for what in ('ids', 'offsets'))
-        if offsets[0]!=0 or offsets[-1]!=len(ids) or (offsets[1:]<=offsets[:-1]).any(): return f'{side}_offsets: no rows'
+        rising = offsets[0]==0 and offsets[-1]==len(ids) and (offsets[1:]>offsets[:-1]).all()
+        if not rising: return f'{side}_offsets: no rows'
         if len(ids) and ids.max()>=size: return f'{side}_ids: not of this vocabulary'
     if (corpus.lines[1:]<corpus.lines[:-1]).any() or (corpus.lines[:1]<0).any(): return 'lines: not in their order'
     if len(corpus) and corpus.lengths.max()>max_len: return f'a row has more than max_len={max_len} tokens'
@@ -195,7 +196,8 @@ def current_corpus(
     if header and (header['key'], header['vocab'])!=(key, [*map(len, tokenizers)]): return None
     try:
         if header: return _map(folder, header)
-        if (folder/'header.json').exists(): notify(f'{folder}/header.json: damaged, or of another version; encoded again')
+        file = folder/'header.json'
+        if file.exists(): notify(f'{file}: damaged, or of another version; encoded again')
     except ValueError as e: notify(f'{e}; encoded again')
 
 # %% ../nbs/27_encoding.ipynb #17fb4a75

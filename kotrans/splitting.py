@@ -420,8 +420,9 @@ def check_splits(
     for name,checksum in read_report(folder).get('files', {}).items():
         file = Path(folder)/name
         if file.is_file() and sum_once(file)==checksum: continue
-        raise InputError(f"{file}: {'changed' if file.is_file() else 'gone'} since {folder}/report.json was written, or "
-                         f'the split was interrupted; {_AGAIN}, or delete that report.json to take the files as they are')
+        what = 'changed' if file.is_file() else 'gone'
+        raise InputError(f'{file}: {what} since {folder}/report.json was written, or the split was interrupted; '
+                         f'{_AGAIN}, or delete that report.json to take the files as they are')
 
 # %% ../nbs/25_splitting.ipynb #1eea9ac3
 def choose_source(

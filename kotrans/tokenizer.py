@@ -231,7 +231,8 @@ def _learnable(lines):
     "Lines as they are learnt from, without the blank ones"
     for number,line in enumerate(lines):
         if not isinstance(line, str): raise InputError(f'lines[{number}]: needs a text, got {type(line).__name__}')
-        if re.search('[\ud800-\udfff]', line): raise InputError(f'lines[{number}]: holds half a character (a lone surrogate)')
+        if re.search('[\ud800-\udfff]', line):
+            raise InputError(f'lines[{number}]: holds half a character (a lone surrogate)')
         if line := normalise_text(line): yield from _long_word.sub(r'\1\n', line).split('\n')
 
 def train_tokenizer(
