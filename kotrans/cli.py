@@ -7,12 +7,13 @@ __all__ = ['DOCS', 'CommandParameter', 'read_docments', 'split_docstring', 'make
            'list_commands', 'run_kotrans']
 
 # %% ../nbs/03_cli.ipynb #6b492e5e
-import argparse,ast,importlib,inspect,io,os,re,sys,tokenize
+import argparse,ast,errno,importlib,inspect,io,os,re,signal,sys,threading,time,tokenize
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from . import __version__
-from .files import InputError,nearest
+from .files import InputError,nearest,notify,printable,standard_streams,STDOUT
 
 # %% ../nbs/03_cli.ipynb #60410166
 @dataclass
@@ -182,36 +183,78 @@ def parse_arguments(
     return vars(got)
 
 # %% ../nbs/03_cli.ipynb #3393d83f
+_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory|bad_alloc|start new thread", re.I)
+
+def _is_memory(error): return isinstance(error, MemoryError) or bool(_MEMORY.search(str(error)))
+
+def _fail(prog, message, status=2):
+    "Say what is wrong in one line, and give the exit status"
+    message = printable(message, 2000)
+    notify(f'{prog}: error: {message}' if status<130 else f'{prog}: {message}', file=sys.stderr)
+    return status
+
+def _refused(prog, error):
+    "Say which file the operating system refused, and why; gives the exit status"
+    if isinstance(error, BrokenPipeError) and error.filename in (None, STDOUT): return 141     # as SIGPIPE gives it
+    why = 'is closed' if error.errno==errno.EBADF else error.strerror or error
+    return _fail(prog, f'{error.filename or "input/output"}: {why}')
+
+def _run(prog, function, args):
+    "Call `function`, say in one line why it ended early, and give the exit status"
+    try: function(args)
+    except InputError as e: return _fail(prog, e)
+    except KeyboardInterrupt: return _fail(prog, 'stopped', 130)
+    except SystemExit as e: return e.code or 0
+    except (MemoryError, RuntimeError, OSError) as e:
+        if _is_memory(e):
+            return _fail(prog, 'out of memory; take smaller batches, a smaller beam, fewer workers or a smaller model')
+        if not isinstance(e, OSError): raise
+        return _refused(prog, e)
+    return 0
+
+# %% ../nbs/03_cli.ipynb #50782cc5
+@contextmanager
+def _signals():
+    "Make SIGTERM and SIGHUP raise `SystemExit` with the status that a shell gives them"
+    owner,old,first = os.getpid(),[],[]
+    def end(number, frame):
+        if os.getpid()!=owner or first and time.monotonic()-first[0]>1:     # a worker has nothing to tidy
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not first:
+            first.append(time.monotonic())
+            raise SystemExit(128+number)
+    if threading.current_thread() is threading.main_thread():               # elsewhere Python allows no handlers
+        for number in filter(None, (getattr(signal, name, None) for name in ('SIGTERM', 'SIGHUP'))):
+            if signal.getsignal(number)==signal.SIG_DFL: old.append(number); signal.signal(number, end)
+    try: yield
+    finally:
+        for number in old: signal.signal(number, signal.SIG_DFL)
+
+# %% ../nbs/03_cli.ipynb #53524e8d
+def _guarded(prog, function, args):
+    "Run `function` with streams and signals that end no work in the middle; gives the exit status"
+    with _signals(), standard_streams() as lost:
+        status,error = _run(prog, function, args),lost()
+        if status or not error: return status
+        if isinstance(error, BrokenPipeError): return 141
+        return _fail(prog, f'{STDOUT}: what was printed is lost ({error.strerror}); the work itself is done', 1)
+
 def run_command(
     module:str, # Where the function lives, such as `kotrans.training`
     name:str, # The function
     argv:list=None, # Command line; `None` takes the process's own
     prog:str='', # Name of the command; by default that of the script
-)->int: # Exit status: 0, 2 for a mistake that the user can correct, 130 after Ctrl-C
+)->int: # Exit status: 0, 2 for a mistake that the user can correct, 128 and the number for a signal
     "Run a function as a command"
     script = Path(sys.argv[0]).stem
     prog = prog or (script if script.startswith('kotrans-') else name.replace('_', '-'))
-    doc,params = read_docments(f'{module}.{name}')
-    parser = make_parser(prog, doc, params, module.split('.')[-1])
-    args = parse_arguments(parser, sys.argv[1:] if argv is None else argv)
-    positional = [args.pop(p.name) for p in params if p.positional and p.name in args]
-    try: getattr(importlib.import_module(module), name)(*positional, **args)
-    except InputError as e: return _fail(prog, e)
-    except BrokenPipeError: return _drop_output()
-    except KeyboardInterrupt: return _fail(prog, 'stopped', 130)
-    except OSError as e: return _fail(prog, f'{e.filename or "input/output"}: {e.strerror or e}')
-    return 0
-
-# %% ../nbs/03_cli.ipynb #c733e4ea
-def _fail(prog, message, status=2):
-    "Say what is wrong in one line, and give the exit status"
-    print(f'{prog}: error: {message}' if status==2 else f'{prog}: {message}', file=sys.stderr)
-    return status
-
-def _drop_output():
-    "Let what is still to be printed go nowhere, since its reader is gone; gives the exit status"
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    def call(argv):
+        doc,params = read_docments(f'{module}.{name}')
+        args = parse_arguments(make_parser(prog, doc, params, module.split('.')[-1]), argv)
+        positional = [args.pop(p.name) for p in params if p.positional and p.name in args]
+        getattr(importlib.import_module(module), name)(*positional, **args)
+    return _guarded(prog, call, sys.argv[1:] if argv is None else argv)
 
 # %% ../nbs/03_cli.ipynb #ba407b08
 class _Commands:
@@ -249,11 +292,10 @@ def run_kotrans(
 )->int: # Exit status
     "List the commands, or run one of them"
     argv,commands = list(sys.argv[1:] if argv is None else argv),list_commands()
-    if not argv or argv[0] in ('-h', '--help', '--version'):
-        try: print(f'kotrans {__version__}' if '--version' in argv[:1] else _overview(commands), flush=True)
-        except BrokenPipeError: return _drop_output()
-        return 0
-    name = f'kotrans-{argv[0]}'
-    if name in commands: return run_command(*commands[name], argv[1:], f'kotrans {argv[0]}')
-    return _fail('kotrans', f'unknown command {argv[0]}'
-                 + nearest(argv[0], [c.removeprefix('kotrans-') for c in commands]))
+    first = argv[0] if argv else '--help'
+    if f'kotrans-{first}' in commands: return run_command(*commands[f'kotrans-{first}'], argv[1:], f'kotrans {first}')
+    def call(argv):
+        if first in ('-h', '--help', '--version'):
+            return print(f'kotrans {__version__}' if first=='--version' else _overview(commands))
+        raise InputError(f'unknown command {first}' + nearest(first, [c.removeprefix('kotrans-') for c in commands]))
+    return _guarded('kotrans', call, argv)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ENCODED_FORMAT', 'ENCODED_VERSION', 'ARRAYS', 'EncodedCorpus', 'encode_corpus', 'read_header', 'open_corpus',
-           'write_corpus', 'encode_chunks', 'encode_files', 'encode_split', 'encode_data']
+           'current_corpus', 'write_corpus', 'encode_chunks', 'encode_files', 'encode_split', 'encode_data']
 
 # %% ../nbs/27_encoding.ipynb #78a755a1
-import hashlib,json,multiprocessing,os,sys,threading
+import hashlib,json,math,multiprocessing,os,sys,threading
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,10 +19,11 @@ import numpy as np
 from fastcore.basics import patch
 from tqdm import tqdm
 from . import __version__
-from .files import InputError,atomic_write,decode_line,remove_temp_files
+from .files import InputError,notify,atomic_write,decode_line,locked,remove_temp_files
 from .config import TransformerConfig,load_config
 from .special_ids import BOS,EOS
 from .formats import open_bytes
+from .splitting import check_splits,next_step,read_note,sum_once
 from .tokenizer import load_tokenizers
 
 # %% ../nbs/27_encoding.ipynb #25995861
@@ -118,32 +119,110 @@ def encode_corpus(
     return EncodedCorpus(src, src_offsets, tgt, tgt_offsets, lines, len(src_lines)-len(lines))
 
 # %% ../nbs/27_encoding.ipynb #ee653da4
-ENCODED_FORMAT,ENCODED_VERSION = 'kotrans encoded corpus',1
+ENCODED_FORMAT,ENCODED_VERSION = 'kotrans encoded corpus',2
 ARRAYS = 'src_ids src_offsets tgt_ids tgt_offsets lines'.split()
+_STORED = dict.fromkeys(ARRAYS, ('<i8',)) | dict(src_ids=('<u2', '<u4'), tgt_ids=('<u2', '<u4'))   # types allowed
+
+def _seal(header):
+    "The checksum of all else in a header"
+    rest = {name: value for name,value in header.items() if name!='seal'}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+def _is_count(x): return type(x) is int and 0<=x<2**48
+
+def _is_header(h):
+    "Whether a header has all that opening relies on"
+    if (h.get('format'), h.get('version'))!=(ENCODED_FORMAT, ENCODED_VERSION) or h.get('seal')!=_seal(h): return False
+    arrays,vocab = h.get('arrays'),h.get('vocab')
+    return (isinstance(arrays, dict) and arrays.keys()=={*ARRAYS} and isinstance(vocab, list) and len(vocab)==2
+            and all(isinstance(a, list) and len(a)==3 and a[0] in _STORED[name] and _is_count(a[1])
+                    for name,a in arrays.items()) and all(map(_is_count, [*vocab, h.get('num_skipped')]))
+            and isinstance(h.get('key'), dict) and isinstance(h.get('fingerprint'), str))
 
 def read_header(
     folder, # Of an encoded corpus
 )->dict: # Empty if there is none that this version can read
     "What is in an encoded corpus, and from what it was made"
-    try: header = json.loads((Path(folder)/'header.json').read_text('utf-8'))
-    except (OSError, ValueError): return {}
-    if not isinstance(header, dict): return {}
-    return header if (header.get('format'), header.get('version'))==(ENCODED_FORMAT, ENCODED_VERSION) else {}
+    try:
+        header = read_note(Path(folder)/'header.json') or {}
+        return header if _is_header(header) else {}
+    except (InputError, RecursionError): return {}
 
+# %% ../nbs/27_encoding.ipynb #46c9363d
+def _fault(corpus, vocab, max_len):
+    "What is wrong with the rows of a corpus, or nothing"
+    for side,size in zip(('src', 'tgt'), vocab):
+        ids,offsets = (getattr(corpus, f'{side}_{what}') for what in ('ids', 'offsets'))
+        rising = offsets[0]==0 and offsets[-1]==len(ids) and (offsets[1:]>offsets[:-1]).all()
+        if not rising: return f'{side}_offsets: no rows'
+        if len(ids) and ids.max()>=size: return f'{side}_ids: not of this vocabulary'
+    if (corpus.lines[1:]<corpus.lines[:-1]).any() or (corpus.lines[:1]<0).any(): return 'lines: not in their order'
+    if len(corpus) and corpus.lengths.max()>max_len: return f'a row has more than max_len={max_len} tokens'
+
+def _map(folder, header):
+    "The corpus that a header describes, compared with it; a `ValueError` that says what is wrong"
+    counts = {name: count for name,(_,count,_) in header['arrays'].items()}
+    for side in ('src', 'tgt'):
+        if counts[f'{side}_offsets']!=counts['lines']+1: raise ValueError(f'{folder}/header.json: sizes do not fit')
+    def array(name):
+        dtype,count,checksum = header['arrays'][name]; path = folder/name
+        if not path.is_file() or path.stat().st_size!=count*np.dtype(dtype).itemsize:
+            raise ValueError(f'{path}: missing or cut short')
+        if sum_once(path)!=checksum: raise ValueError(f'{path}: changed since it was written')
+        return np.memmap(path, dtype, 'r', shape=(count,)) if count else np.empty(0, dtype)   # nothing can't be mapped
+    corpus = EncodedCorpus(*map(array, ARRAYS), header['num_skipped'], header['fingerprint'])
+    max_len = header['key'].get('max_len')
+    fault = _fault(corpus, header['vocab'], max_len if _is_count(max_len) else math.inf)
+    if fault: raise ValueError(f'{folder}/{fault}')
+    return corpus
+
+# %% ../nbs/27_encoding.ipynb #34847e5f
 def open_corpus(
     folder, # Where `encode_files` wrote it
 )->EncodedCorpus: # Its arrays are in the files until somebody looks at them
-    "Map an encoded corpus into memory"
+    "Map an encoded corpus into memory, if it is as it was written"
     folder,header = Path(folder),read_header(folder)
     if not header: raise InputError(f'{folder}: no encoded corpus of this version; make it with kotrans-encode')
-    def array(name):
-        dtype,count = header['arrays'][name]; path = folder/name
-        if not path.is_file() or path.stat().st_size!=count*np.dtype(dtype).itemsize:
-            raise InputError(f'{path}: missing or cut short; delete {folder}, and make it with kotrans-encode')
-        return np.memmap(path, dtype, 'r', shape=(count,)) if count else np.empty(0, dtype)   # nothing can't be mapped
-    return EncodedCorpus(*map(array, ARRAYS), header['num_skipped'], header['fingerprint'])
+    try: return _map(folder, header)
+    except ValueError as e: raise InputError(f'{e}; make it again with kotrans-encode') from None
+
+def current_corpus(
+    folder, # Where an encoded corpus is, or not yet
+    key:dict, # What it should be made from
+    tokenizers:tuple, # Of source and target, whose ids it should hold
+)->EncodedCorpus|None: # `None` if it has to be made
+    "The corpus in `folder` if it is what is wanted; says so if it was damaged"
+    folder,header = Path(folder),read_header(folder)
+    if header and (header['key'], header['vocab'])!=(key, [*map(len, tokenizers)]): return None
+    try:
+        if header: return _map(folder, header)
+        file = folder/'header.json'
+        if file.exists(): notify(f'{file}: damaged, or of another version; encoded again')
+    except ValueError as e: notify(f'{e}; encoded again')
 
 # %% ../nbs/27_encoding.ipynb #17fb4a75
+def _write(folder, chunks, key, tokenizers):
+    "Write the arrays, and return their header"
+    types = dict.fromkeys(ARRAYS, '<i8') | dict(zip(('src_ids', 'tgt_ids'), map(_dtype, tokenizers)))
+    counts,sums,digest,total = dict.fromkeys(ARRAYS, 0),{name: hashlib.sha256() for name in ARRAYS},_Digest(),0
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(atomic_write(folder/name)) for name in ARRAYS}
+        def add(name, array):
+            stored = np.ascontiguousarray(array, types[name])
+            files[name].write(stored); sums[name].update(stored)
+            digest.add(name, array); counts[name] += len(array)
+        for name in ('src_offsets', 'tgt_offsets'): add(name, np.zeros(1, np.int64))
+        for src,src_len,tgt,tgt_len,lines,number in chunks:
+            for side,ids,lengths in (('src', src, src_len), ('tgt', tgt, tgt_len)):
+                add(f'{side}_offsets', counts[f'{side}_ids']+np.cumsum(lengths)); add(f'{side}_ids', ids)
+            add('lines', lines); total += number
+        (folder/'header.json').unlink(missing_ok=True)    # leaving the block replaces the old arrays, one by one
+    arrays = {name: [types[name], counts[name], sums[name].hexdigest()] for name in ARRAYS}
+    header = dict(format=ENCODED_FORMAT, version=ENCODED_VERSION, kotrans=__version__, key=key, rows=counts['lines'],
+                  num_skipped=total-counts['lines'], vocab=[*map(len, tokenizers)], arrays=arrays,
+                  fingerprint=str(digest))
+    return header | dict(seal=_seal(header))
+
 def write_corpus(
     folder, # Where to
     chunks, # From `encode_chunks`
@@ -151,25 +230,12 @@ def write_corpus(
     tokenizers:tuple, # Of source and target; their sizes decide the type of the ids
 )->EncodedCorpus: # Mapped from the files
     "Write an encoded corpus, the whole of it or nothing"
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True); remove_temp_files(folder)
-    types = dict.fromkeys(ARRAYS, '<i8') | dict(zip(('src_ids', 'tgt_ids'), map(_dtype, tokenizers)))
-    counts,digest,total = dict.fromkeys(ARRAYS, 0),_Digest(),0
-    with ExitStack() as stack:
-        files = {name: stack.enter_context(atomic_write(folder/name)) for name in ARRAYS}
-        def add(name, array):
-            digest.add(name, array); counts[name] += len(array)
-            files[name].write(np.ascontiguousarray(array, types[name]))
-        for name in ('src_offsets', 'tgt_offsets'): add(name, np.zeros(1, np.int64))
-        for src,src_len,tgt,tgt_len,lines,number in chunks:
-            for side,ids,lengths in (('src', src, src_len), ('tgt', tgt, tgt_len)):
-                add(f'{side}_offsets', counts[f'{side}_ids']+np.cumsum(lengths)); add(f'{side}_ids', ids)
-            add('lines', lines); total += number
-        (folder/'header.json').unlink(missing_ok=True)    # leaving the block replaces the old arrays, one by one
-    header = dict(format=ENCODED_FORMAT, version=ENCODED_VERSION, kotrans=__version__, key=key, rows=counts['lines'],
-                  num_skipped=total-counts['lines'], arrays={name: [types[name], counts[name]] for name in ARRAYS},
-                  fingerprint=str(digest))
-    with atomic_write(folder/'header.json') as f: f.write(json.dumps(header, indent=1).encode('utf-8') + b'\n')
-    return open_corpus(folder)
+    folder = Path(folder)
+    with locked(folder/'.lock', folder):
+        remove_temp_files(folder)
+        header = _write(folder, chunks, key, tokenizers)
+        with atomic_write(folder/'header.json') as f: f.write(json.dumps(header, indent=1).encode('utf-8') + b'\n')
+        return open_corpus(folder)
 
 # %% ../nbs/27_encoding.ipynb #340ae64b
 def _start_worker(*tokenizers):
@@ -181,6 +247,11 @@ def _start_worker(*tokenizers):
 
 def _work(src, tgt, lines, max_len): return _encode_chunk(src, tgt, lines, *_tokenizers, max_len)
 
+def _check_workers(workers):
+    "Refuse a number of processes that no machine can run"
+    if type(workers) is not int or not 0<=workers<=1024:
+        raise InputError(f'workers: a whole number from 0 (one for each core) to 1024, not {workers!r}')
+
 def encode_chunks(
     chunks, # Each two lists of sentences and an array of their line numbers
     src_tokenizer, # `Tokenizer` of the source language
@@ -189,6 +260,7 @@ def encode_chunks(
     workers:int=0, # Processes; 0 takes one for each core
 ): # Yields the encoded chunks in their order: ids and lengths of both sides, lines kept, number of pairs
     "Encode chunk after chunk, several at a time"
+    _check_workers(workers)
     chunks,workers = iter(chunks),workers or os.cpu_count() or 1
     first = [*islice(chunks, 2)]
     if workers==1 or len(first)<2:
@@ -246,19 +318,21 @@ def encode_files(
     progress:bool=False, # Show a bar?
 )->EncodedCorpus: # Mapped from its files
     "Encode two parallel files, unless `folder` holds just that already"
+    _check_workers(workers)
     (src_sum,lines),(tgt_sum,tgt_lines) = _scan(src_file),_scan(tgt_file)
     if lines!=tgt_lines:
         raise InputError(f'{src_file} has {lines:,} lines, {tgt_file} has {tgt_lines:,}: line n of one must translate '
                          'line n of the other, so make both again with kotrans-split-data')
     prints = dict(src_tokenizer=src_tokenizer.fingerprint(), tgt_tokenizer=tgt_tokenizer.fingerprint())
     key = dict(src=src_sum, tgt=tgt_sum, **prints, max_len=max_len)
-    if read_header(folder).get('key')==key: return open_corpus(folder)
-    encoded = encode_chunks(_line_chunks(src_file, tgt_file, chunk), src_tokenizer, tgt_tokenizer, max_len, workers)
+    tokenizers = src_tokenizer,tgt_tokenizer
+    if (current := current_corpus(folder, key, tokenizers)) is not None: return current
+    encoded = encode_chunks(_line_chunks(src_file, tgt_file, chunk), *tokenizers, max_len, workers)
     look = dict(unit=' pairs', unit_scale=True, desc=f'encoding {Path(folder).name}', disable=not progress, leave=False)
     with tqdm(total=lines, **look) as bar:
         def counted():
             for part in encoded: yield part; bar.update(part[-1])
-        return write_corpus(folder, counted(), key, (src_tokenizer, tgt_tokenizer))
+        return write_corpus(folder, counted(), key, tokenizers)
 
 # %% ../nbs/27_encoding.ipynb #8b8cb280
 def encode_split(
@@ -271,13 +345,14 @@ def encode_split(
 )->EncodedCorpus: # At least one pair
     "Encode one part of the corpus into `encoded_dir`, unless that is done"
     files = [Path(config.data_dir)/f'{part}.{lang}' for lang in ('ko', 'en')]
+    check_splits(config.data_dir)
     folder = Path(config.encoded_dir)/part
     corpus = encode_files(*files, src_tokenizer, tgt_tokenizer, folder, config.max_len, workers, progress=progress)
     total,longer = len(corpus)+corpus.num_skipped,f'longer than max_len={config.max_len} tokens'
     if not len(corpus):
         why = f'; all {total:,} pairs are {longer}' if total else ''
         raise InputError(f'{files[0]}: no sentence left to use{why}')
-    if corpus.num_skipped: print(f'{part}: {corpus.num_skipped:,} of {total:,} pairs left out, {longer}')
+    if corpus.num_skipped: notify(f'{part}: {corpus.num_skipped:,} of {total:,} pairs left out, {longer}')
     return corpus
 
 # %% ../nbs/27_encoding.ipynb #a005ae27
@@ -296,6 +371,6 @@ def encode_data(
         try: corpora[part] = o = encode_split(c, part, *tokenizers, workers, sys.stderr.isatty())
         except OSError as e: raise InputError(f'{c.encoded_dir}: cannot be written ({e.strerror or e})') from None
         tokens = f'{len(o.src_ids)/len(o):.1f} Korean and {len(o.tgt_ids)/len(o):.1f} English tokens a sentence'
-        print(f'{Path(c.encoded_dir)/part}: {len(o):,} pairs, {tokens}')
-    print('next: kotrans-train')
+        notify(f'{Path(c.encoded_dir)/part}: {len(o):,} pairs, {tokens}')
+    notify(next_step('kotrans-train', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
     return corpora

@@ -26,7 +26,7 @@ from .fused_loss import FusedModelWithLoss
 from .masking import padding_mask,target_mask
 from .resuming import MAY_CHANGE
 from .shards import Shards
-from .splitting import choose_source,split_data
+from .splitting import check_splits,choose_source,split_data
 from .tokenizer import load_tokenizers,train_tokenizers
 from .transformer import Transformer
 from .translator import Translator
@@ -74,6 +74,7 @@ def read_split(
     part:str, # `train`, `validation` or a test set
 )->list: # Pairs (Korean, English)
     "The pairs of one part of the corpus"
+    check_splits(config.data_dir)
     return read_parallel(*(Path(config.data_dir)/f'{part}.{lang}' for lang in ('ko', 'en')))
 
 # %% ../nbs/47_pipeline.ipynb #f422e853

@@ -18,7 +18,7 @@ from .cli import run_command
 from .config import TransformerConfig,load_config
 from .corpora import error_cause,find_hub,hub_commit
 from .files import file_sha256
-from .encoding import ARRAYS,EncodedCorpus,encode_chunks,open_corpus,read_header,write_corpus
+from .encoding import ARRAYS,EncodedCorpus,current_corpus,encode_chunks,open_corpus,write_corpus
 from .formats import import_extra,record_pair
 from .distributed import broadcast_from_rank0,is_main_process
 from .tokenizer import load_tokenizers
@@ -139,7 +139,7 @@ def encode(self:Shards,
 )->EncodedCorpus: # Mapped from its files
     "Encode a shard, unless that is done"
     place,key = self.folder/f'{number:05}',self.key(number)
-    if read_header(place).get('key')==key: return open_corpus(place)
+    if (current := current_corpus(place, key, self.tokenizers)) is not None: return current
     chunks = encode_chunks(self._chunks(number), *self.tokenizers, self.config.max_len, self.workers)
     return write_corpus(place, chunks, key, self.tokenizers)
 

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['MAX_SHARE', 'LEAKS', 'REPORTED_FIELDS', 'split_pairs', 'split_shares', 'remove_leaks', 'outside_tests',
-           'drop_near_duplicates', 'shapes', 'prepare_splits', 'report_html', 'write_splits', 'choose_source',
-           'split_data']
+           'drop_near_duplicates', 'read_note', 'read_report', 'shapes', 'prepare_splits', 'report_html',
+           'write_splits', 'sum_once', 'check_splits', 'choose_source', 'next_step', 'split_data']
 
 # %% ../nbs/25_splitting.ipynb #1cd82ce8
-import hashlib,json,os
+import hashlib,json,os,re,shlex
 from collections import Counter
 from contextlib import ExitStack
 from datetime import datetime,timezone
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from xml.etree.ElementTree import Element,tostring
@@ -20,7 +21,8 @@ from . import __version__
 from .cleaning import HANGUL,REASONS,Cleaned,clean_pairs,example_order,length_ratio,letter_share,show_pair
 from .config import BaseConfig,TransformerConfig,load_config
 from .corpora import SOURCES,sentence_set,verify_source
-from .files import InputError,nearest,atomic_write,remove_temp_files,stable_share
+from .files import (
+    InputError,nearest,printable,notify,atomic_write,file_sha256,locked,remove_temp_files,stable_share)
 from .formats import Pair,detect_format,read_pairs,read_parallel,text_lines
 from .near_duplicates import near_copies,near_duplicates
 from .normalising import normalise
@@ -85,12 +87,20 @@ def _sides(file):
     if kind in ('csv', 'jsonl', 'tmx', 'po'): return chain.from_iterable(read_pairs(file))
     return (s for line in text_lines(file) for s in line.split('\t'))
 
+def _sentences(file):
+    "The sentences of a test set kept elsewhere, normalised; at least one"
+    if Path(file).exists() and not Path(file).is_file():
+        raise InputError(f'test_files: {file} is a pipe or a folder, not a file; save the sentences in one')
+    found = {s for s in map(normalise, _sides(file)) if s}
+    if not found: raise InputError(f'test_files: {file} holds no sentence that could be looked for')
+    return found
+
 def outside_tests(
     config:BaseConfig, # Its `test_files`, names with commas between
 )->set[str]: # Their sentences, normalised
     "The sentences of test sets kept elsewhere"
     files = [f.strip() for f in config.test_files.split(',') if f.strip()]
-    return {s for f in files for s in map(normalise, _sides(f)) if s}
+    return set().union(*map(_sentences, files))
 
 # %% ../nbs/25_splitting.ipynb #5d40f128
 def _near_threshold(raw, name, config):
@@ -110,17 +120,58 @@ def drop_near_duplicates(
     cleaned.kept = [pair for pair,like in zip(cleaned.kept, found) if not like]
 
 # %% ../nbs/25_splitting.ipynb #73dbae6e
-def _read_report(folder):
-    "The report of an earlier run, or nothing"
-    try: return json.loads((Path(folder)/'report.json').read_text('utf-8'))
-    except (OSError, ValueError): return {}
+def read_note(
+    path, # A small JSON file that lies beside data, such as `report.json`
+    most:int=2**24, # Bytes that it may have
+)->dict|None: # `None` if there is no such file
+    "Read an object of JSON that anybody may have written"
+    path = Path(path)
+    if not path.exists(): return None
+    if not path.is_file(): raise InputError(f'{path}: is no file')
+    try:
+        with open(path, 'rb') as f: data = f.read(most+1)
+        value = json.loads(data) if len(data)<=most else None
+    except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror})') from None
+    except (ValueError, RecursionError) as e: raise InputError(f'{path}: not JSON ({printable(e)})') from None
+    if not isinstance(value, dict): raise InputError(f'{path}: not an object of JSON of at most {most:,} bytes')
+    return value
 
+# %% ../nbs/25_splitting.ipynb #08ecab21
+_is_name = re.compile(r'[\w-][\w.-]*\.(ko|en)').fullmatch   # of a text in the folder itself
+_is_sum = re.compile('[0-9a-f]{64}').fullmatch
+_AGAIN = 'run kotrans-split-data again'
+
+def read_report(
+    folder, # Of a split, such as `data/processed`
+)->dict: # Empty if there is no `report.json`
+    "The report of a split, whose `files` are plain names with checksums"
+    note = Path(folder)/'report.json'
+    report = read_note(note)
+    if report is None: return {}
+    files = report.get('files')
+    if not (isinstance(files, dict) and files and all(map(_is_name, files))
+            and all(isinstance(s, str) and _is_sum(s) for s in files.values())):
+        raise InputError(f'{note}: does not list the files of a split with their checksums; {_AGAIN}, or delete it '
+                         'to take the files beside it as they are')
+    return report
+
+def _earlier(folder):
+    "The report of an earlier run, or nothing where none can be used"
+    try: return read_report(folder)
+    except InputError: return {}
+
+# %% ../nbs/25_splitting.ipynb #e9a107ac
 def _sizes(config): return dict(validation=config.validation_size, test=config.test_size)
+
+def _are_shares(value):
+    "Whether `value` can be what `split_shares` gave"
+    return (isinstance(value, dict) and value.keys()=={'validation', 'test'}
+            and all(type(x) in (int, float) and 0<=x<=MAX_SHARE for x in value.values()))
 
 def _divide(pairs, name, config, old):
     "Splits of `pairs` and the shares used: those of the `old` report if it asked for the same"
-    same = old.get('source')==name and old.get('sizes')==_sizes(config) and old.get('shares')
-    share = same or split_shares(len(pairs), config)
+    same = old.get('source')==name and old.get('sizes')==_sizes(config) and _are_shares(old.get('shares'))
+    share = old['shares'] if same else split_shares(len(pairs), config)
     return split_pairs(pairs, **share, seed=config.split_seed),share
 
 # %% ../nbs/25_splitting.ipynb #572975a2
@@ -193,13 +244,14 @@ def prepare_splits(
     old:dict=None, # An earlier report, whose shares are kept
 )->tuple: # Split → pairs ready for use; the report, a `dict`
     "Clean, divide and check the pairs of a source"
+    outside = outside_tests(config)     # before the work: a file may be missing
     cleaned = {split: clean_pairs(pairs, config) for split,pairs in raw.items()}
     near = _near_threshold(raw, name, config)
     for split in ('pairs', 'train'):
         if near and split in cleaned: drop_near_duplicates(cleaned[split], near)
     splits,shares = {split: c.kept for split,c in cleaned.items()},None
     if 'pairs' in splits: splits,shares = _divide(splits['pairs'], name, config, old or {})
-    splits,leaks = remove_leaks(splits, near, outside_tests(config))
+    splits,leaks = remove_leaks(splits, near, outside)
     return splits,_what_was_done(name, config, shares) | _what_came_of_it(cleaned, splits, leaks)
 
 # %% ../nbs/25_splitting.ipynb #c1024b69
@@ -319,24 +371,58 @@ def _put(file, data):
     "Write `data` and see it on the disk: a disk that is full is noticed now, not when other files are renamed already"
     file.write(data); file.flush(); os.fsync(file.fileno())
 
+def _remove_old(folder, files):
+    "Remove test sets of another corpus, of which `files` has the checksums; what was changed since is the user's own"
+    for name,checksum in files.items():
+        if (folder/name).is_file() and file_sha256(folder/name)==checksum: (folder/name).unlink()
+
+def _write_splits(folder, splits, report):
+    "`write_splits`, where nobody else writes"
+    folder,old = Path(folder),_earlier(folder).get('files', {})
+    remove_temp_files(folder)
+    with ExitStack() as stack:
+        def new(name): return stack.enter_context(atomic_write(folder/name))
+        report['files'] = {}
+        for name,pairs in splits.items():
+            for side,language in enumerate(('ko', 'en')):
+                file,data = f'{name}.{language}',''.join(pair[side]+'\n' for pair in pairs).encode('utf-8')
+                if not _is_name(file): raise InputError(f'{folder}: {printable(name)!r} is no name for a split')
+                _put(new(file), data)
+                report['files'][file] = hashlib.sha256(data).hexdigest()
+        _put(new('report.html'), report_html(report).encode('utf-8'))
+        _put(new('report.json'), json.dumps(report, ensure_ascii=False, indent=1).encode('utf-8') + b'\n')
+        _remove_old(folder, {name: s for name,s in old.items() if name not in report['files']})
+
 def write_splits(
     folder, # Where to, such as `data/processed`
     splits:dict, # Split → pairs
     report:dict, # Written as `report.json`; gets the checksums of the files
 ):
     "Write all splits and their report, or none of them"
-    folder = Path(folder); old = _read_report(folder).get('files', {}); remove_temp_files(folder)
-    with ExitStack() as stack:
-        def new(name): return stack.enter_context(atomic_write(folder/name))
-        note,report['files'] = new('report.json'),{}  # entered first, so renamed last
-        for name,pairs in splits.items():
-            for side,language in enumerate(('ko', 'en')):
-                data = ''.join(pair[side]+'\n' for pair in pairs).encode('utf-8')
-                _put(new(f'{name}.{language}'), data)
-                report['files'][f'{name}.{language}'] = hashlib.sha256(data).hexdigest()
-        _put(new('report.html'), report_html(report).encode('utf-8'))
-        _put(note, json.dumps(report, ensure_ascii=False, indent=1).encode('utf-8') + b'\n')
-    for name in old.keys()-report['files'].keys(): (folder/name).unlink(missing_ok=True)  # test sets of another corpus
+    with locked(Path(folder)/'.lock', folder): _write_splits(folder, splits, report)
+
+# %% ../nbs/25_splitting.ipynb #42f5d075
+@lru_cache(1000)
+def _sum(path, *stamp): return file_sha256(path)
+
+def sum_once(
+    path, # A file
+)->str: # Its SHA-256
+    "`file_sha256`, taken once in a process while the system says that the file was not touched"
+    try: s = os.stat(path)
+    except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror})') from None
+    return _sum(str(path), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+
+def check_splits(
+    folder, # Of a split, such as `data/processed`
+):
+    "Make sure that the files in `folder` are those of one split, if it has a `report.json`"
+    for name,checksum in read_report(folder).get('files', {}).items():
+        file = Path(folder)/name
+        if file.is_file() and sum_once(file)==checksum: continue
+        what = 'changed' if file.is_file() else 'gone'
+        raise InputError(f'{file}: {what} since {folder}/report.json was written, or the split was interrupted; '
+                         f'{_AGAIN}, or delete that report.json to take the files as they are')
 
 # %% ../nbs/25_splitting.ipynb #1eea9ac3
 def choose_source(
@@ -345,36 +431,64 @@ def choose_source(
 )->Path: # The source's folder
     "Find the folder of the source to split"
     raw = Path(raw_dir)
-    place = '' if str(raw)=='data/raw' else f' --raw-dir {raw}'
+    place = '' if str(raw)=='data/raw' else f' --raw-dir {shlex.quote(str(raw))}'
     found = sorted(f.parent.name for f in raw.glob('*/provenance.json'))
     if source:
         if source in found: return raw/source
-        fetch = f'fetch it with: kotrans-download-data {source}{place}'
+        fetch = f'fetch it with: kotrans-download-data {shlex.quote(source)}{place}'
         raise InputError(f'{raw/source}: no such source here{nearest(source, found)}; {fetch}')
     if len(found)==1: return raw/found[0]
     if found:
-        raise InputError(f"{raw}: holds several sources ({', '.join(found)}); choose one with --source {found[0]}")
+        raise InputError(f"{raw}: holds several sources ({', '.join(found)}); "
+                         f'choose one with --source {shlex.quote(found[0])}')
     raise InputError(f'{raw}: holds no corpus yet; make it with: kotrans-download-data embedded{place}')
 
 # %% ../nbs/25_splitting.ipynb #f6d3a2ac
-def _clip(text, width=50): return text if len(text)<=width else text[:width-1]+'…'
-
 def _print_report(folder, report):
     "What was read and dropped, with three examples of each reason"
-    print(f"{folder}: {sum(report['read'].values()):,} pairs read, {report['normalised']:,} of them normalised")
+    notify(f"{folder}: {sum(report['read'].values()):,} pairs read, {report['normalised']:,} of them normalised")
     for reason,n in report['dropped'].items():
-        print(f'  {n:,} dropped: {reason}')
-        for ko,en,*_ in report['examples'][reason][:3]: print(f'      {_clip(ko)}  |  {_clip(en)}')
+        notify(f'  {n:,} dropped: {reason}')
+        for ko,en,*_ in report['examples'][reason][:3]: notify(f'      {printable(ko, 50)}  |  {printable(en, 50)}')
 
 def _need_pairs(folder, splits, report, config):
     "An `InputError` for a split that was wanted and has no pairs left"
     for name in splits:
         if splits[name] or _sizes(config).get(name)==0: continue
         dropped = ''.join(f', {n:,} dropped ({reason})' for reason,n in report['dropped'].items())
+        luck = ' (which pairs it gets, is drawn: another --split-seed draws others)'*(report['shares'] is not None)
         raise InputError(f"{folder}: no pairs left for {name}; {sum(report['read'].values()):,} were read{dropped}; "
-                         'it takes more pairs, or looser limits')
+                         f"it takes more pairs{luck}{', or looser limits'*bool(dropped)}")
+
+# %% ../nbs/25_splitting.ipynb #9947706b
+def next_step(
+    command:str, # Such as `kotrans-train`
+    config:TransformerConfig, # What this command worked with
+    fields, # Names of the fields that matter to the next one too
+    file:str='', # The config file that was given
+)->str: # `next: ` and a line for the shell
+    "The command to go on with"
+    base = load_config(file) if file else TransformerConfig()
+    words = [command] + ['--config', str(file)]*bool(file)
+    for name in fields:
+        value,flag = getattr(config, name),name.replace('_', '-')
+        if value==getattr(base, name): continue
+        words += [f'--{flag}' if value else f'--no-{flag}'] if isinstance(value, bool) else [f'--{flag}', str(value)]
+    return 'next: ' + shlex.join(words)
 
 # %% ../nbs/25_splitting.ipynb #f64eb4f7
+_WITHOUT = dict(validation='kotrans-train will not begin', test='no model can be scored')
+
+def _split(config, folder):
+    "Clean, divide, check and write a source; the account of it"
+    provenance = verify_source(folder)
+    raw = {name: read_parallel(folder/f'{name}.ko', folder/f'{name}.en') for name in provenance['pairs']}
+    splits,report = prepare_splits(raw, config, folder.name, _earlier(config.data_dir))
+    _need_pairs(folder, splits, report, config)
+    report['raw'] = provenance['files']
+    _write_splits(config.data_dir, {name: pairs for name,pairs in splits.items() if pairs}, report)
+    return report
+
 def split_data(
     source:str='', # Source in `raw_dir` to take; may be left out if there is only one
     raw_dir:str='data/raw', # Folder of the sources
@@ -382,18 +496,15 @@ def split_data(
     **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
 )->dict: # The report
     "Clean a source, divide it, check it for leaks, and write the splits to `data_dir`"
-    c = load_config(config).replace(**fields) if config else TransformerConfig(**fields)
+    c = (load_config(config) if config else TransformerConfig()).replace(**fields)
     folder = choose_source(source, raw_dir)
-    provenance = verify_source(folder)
-    raw = {name: read_parallel(folder/f'{name}.ko', folder/f'{name}.en') for name in provenance['pairs']}
-    splits,report = prepare_splits(raw, c, folder.name, _read_report(c.data_dir))
-    _print_report(folder, report)
-    _need_pairs(folder, splits, report, c)
-    report['raw'] = provenance['files']
-    try: write_splits(c.data_dir, splits, report)
+    try:
+        with locked(Path(c.data_dir)/'.lock', c.data_dir): report = _split(c, folder)
     except OSError as e: raise InputError(f'{c.data_dir}: cannot be written ({e.strerror or e})') from None
-    sizes = ', '.join(f'{name} {len(pairs):,}' for name,pairs in splits.items())
-    print(f'{c.data_dir}: {sizes} pairs written, account in report.json and report.html')
-    elsewhere = f' --data-dir {c.data_dir}' if c.data_dir!=TransformerConfig().data_dir else ''
-    print(f'next: kotrans-train-tokenizer{elsewhere}')
+    _print_report(folder, report)
+    sizes = ', '.join(f'{name} {n:,}' for name,n in report['kept'].items())
+    notify(f'{c.data_dir}: {sizes} pairs written, account in report.json and report.html')
+    for name,without in _WITHOUT.items():
+        if report['kept'].get(name)==0: notify(f'{name}: no pairs were asked for, so {without}')
+    notify(next_step('kotrans-train-tokenizer', c, ['data_dir'], config))
     return report

@@ -9,9 +9,11 @@ __all__ = ['command', 'converse', 'translate']
 import contextlib,sys,time
 from dataclasses import replace
 from pathlib import Path
-from .files import InputError,atomic_write
+from .cli import run_command
+from .files import InputError,atomic_write,check_writable,standard_output
+from .formats import open_bytes
 from .fast_decoding import SearchOptions
-from .translator import Translator,check_output,open_bytes
+from .translator import Translator
 
 # %% ../nbs/46_terminal.ipynb #feda8eed
 @contextlib.contextmanager
@@ -27,6 +29,7 @@ def _history(path):
 
 # %% ../nbs/46_terminal.ipynb #aaa76544
 _HELP = ':beam 8   :greedy   :sample 0.8   :best 3   :quit'
+_NOT_UTF8 = 'not UTF-8: set the terminal to UTF-8'
 
 def command(
     translator:Translator, # Whose way to search is meant
@@ -47,6 +50,14 @@ def command(
     return f'{now.method}, ' + f'beam size {now.beam_size}, '*(now.method=='beam') + f'{now.n_best} best'
 
 # %% ../nbs/46_terminal.ipynb #6d746fd5
+def _answer(translator, text):
+    "Print what `translator` makes of a line of a conversation"
+    if text.startswith(':'): print(command(translator, text)); return
+    start,many = time.perf_counter(),translator.options.n_best>1
+    found = translator.candidates([text], scores=many)[0]
+    seconds = time.perf_counter()-start
+    for c in found: print(f'en> {c.text}' + f'   {c.score:.3f}'*many + f'   ({seconds:.2f} s)'*(c is found[0]))
+
 def converse(
     translator:Translator, # Who answers
     ask=input, # Gets a line; raises `EOFError` at the end
@@ -58,22 +69,19 @@ def converse(
             try:
                 text = ask('ko> ')
                 if not text.strip() or text.strip()==':quit': return
-                if text.startswith(':'): print(command(translator, text)); continue
-                start = time.perf_counter()
-                many = translator.options.n_best>1
-                found = translator.candidates([text], scores=many)[0]
-                seconds = time.perf_counter()-start
-                for c in found:
-                    print(f'en> {c.text}' + f'   {c.score:.3f}'*many + f'   ({seconds:.2f} s)'*(c is found[0]))
+                if any('\ud800'<=c<='\udfff' for c in text): print(_NOT_UTF8); continue
+                _answer(translator, text)
             except EOFError: print(); return
             except KeyboardInterrupt: print('\nstopped')
+            except UnicodeDecodeError: print(_NOT_UTF8)
+            except InputError as e: print(e)
 
 # %% ../nbs/46_terminal.ipynb #f549c37e
 def translate(
-    text:str='', # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
+    text:str=None, # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
     /, *,
-    file:str='', # A text file to translate, one sentence a line
-    output:str='', # Where to write the translations; the terminal if not given
+    file:str='', # A text file to translate, one sentence a line; - is standard input
+    output:str='', # Where to write the translations; - or nothing is standard output
     resume_output:bool=False, # Append to --output line by line, going on after the last whole line that is there
     errors:str='strict', # Bytes that are not UTF-8: strict stops and names the line, replace goes on
     scores:bool=False, # Write JSON lines with scores
@@ -91,29 +99,50 @@ def translate(
     **options:SearchOptions, # How to search; more than one translation (n_best) is written as JSON lines, with scores
 ):
     "Translate Korean to English: a sentence, a file, a pipe or a conversation"
+    talk = text is None and not (file or output) and sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()
+    file,output = ('' if name=='-' else name for name in (file, output))
     _check_input(text, file, output, resume_output, errors)
     t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, int8=int8,
         bf16=bf16, workers=workers, shortlist=shortlist, split_sentences=split_sentences, copy=copy, **options)
     form = dict(echo=echo, scores=scores)
-    if not (text or file) and sys.stdin.isatty() and not output: return converse(t)
-    if file and output: t.translate_file(file, output, resume_output, errors, True, **form); return
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(open_bytes(file)) if file else sys.stdin.buffer
-        out = stack.enter_context(atomic_write(output)) if output else None
-        results = [t.lines_out([text], **form)] if text else t.stream(source, file or 'standard input', errors, **form)
-        for lines in results: _write(lines, out)
+    if talk: converse(t)
+    elif file and output: t.translate_file(file, output, resume_output, errors, True, **form)
+    else: _write(t, text, file, output, errors, form)
 
+# %% ../nbs/46_terminal.ipynb #a8c4e291
 def _check_input(text, file, output, resume_output, errors):
     "Refuse, before the model is loaded, what can't be done"
-    if text and file: raise InputError('both a sentence and --file: give one of them')
+    sentence = text or ''
+    if text is not None and file: raise InputError('both a sentence and --file: give one of them')
     if errors not in ('strict', 'replace'): raise InputError(f'errors {errors}: strict or replace')
-    if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output')
-    if any('\ud800'<=c<='\udfff' for c in text): raise InputError('the sentence: not UTF-8; set the terminal to UTF-8')
-    if '\n' in text: raise InputError('the sentence holds a line break; give several lines in a file or through a pipe')
-    if file and output: check_output(file, output)
+    if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output, two files')
+    if any('\ud800'<=c<='\udfff' for c in sentence): raise InputError(f'the sentence: {_NOT_UTF8}')
+    if '\n' in sentence: raise InputError('the sentence holds a line break; give lines in a file or through a pipe')
+    if text is None and not file and sys.stdin is None:
+        raise InputError('standard input is closed; give a sentence, or --file')
+    if file: _check_readable(file)
+    if output or file and sys.stdout is sys.__stdout__: check_writable(output or '/dev/fd/1', file or 0)
 
-def _write(lines, out):
-    "Lines to a binary file, or to the terminal, at once"
-    block = ''.join(l+'\n' for l in lines)
-    if out: out.write(block.encode()); out.flush()
-    else: print(block, end='', flush=True)
+def _check_readable(file):
+    "Refuse a file that isn't there"
+    try: folder = Path(file).stat() and Path(file).is_dir()
+    except OSError as e: raise InputError(f'{file}: cannot be read ({e.strerror})') from None
+    if folder: raise InputError(f'{file}: cannot be read (Is a directory)')
+
+# %% ../nbs/46_terminal.ipynb #1a87df3c
+def _results(translator, text, file, errors, form):
+    "Lists of output lines, as they are ready"
+    if text is not None: yield translator.lines_out([text], **form)
+    elif not file: yield from translator.stream(sys.stdin.buffer, 'standard input', errors, **form)
+    else:
+        with open_bytes(file) as source: yield from translator.stream(source, file, errors, **form)
+
+def _write(translator, text, file, output, errors, form):
+    "Translate into a file, or to standard output at once"
+    with atomic_write(output) if output else standard_output() as out:
+        for lines in _results(translator, text, file, errors, form):
+            out.write(''.join(l+'\n' for l in lines).encode())
+            out.flush()
+
+# %% ../nbs/46_terminal.ipynb #42f80627
+if __name__=='__main__' and __package__=='kotrans': sys.exit(run_command('kotrans.terminal', 'translate'))

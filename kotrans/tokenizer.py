@@ -10,6 +10,7 @@ __all__ = ['MORPHEMES', 'normalise_text', 'kiwi_tagger', 'split_morphemes', 'Tok
 # %% ../nbs/26_tokenizer.ipynb #9c57d84f
 import hashlib,io,math,os,re,tempfile,unicodedata
 from collections import Counter
+from contextlib import ExitStack
 from functools import cache,cached_property,lru_cache,partial
 from importlib.util import find_spec
 from itertools import chain,pairwise
@@ -17,11 +18,12 @@ from pathlib import Path
 from random import Random
 import sentencepiece
 from fastcore.basics import patch
-from .files import InputError,atomic_write,write_lines
+from .files import InputError,printable,notify,atomic_write,locked,remove_temp_files,write_lines
 from .config import TransformerConfig,load_config
 from .special_ids import PAD,UNK,BOS,EOS
 from .formats import read_parallel
 from .normalising import normalise
+from .splitting import check_splits,next_step
 
 # %% ../nbs/26_tokenizer.ipynb #0edf92ad
 def normalise_text(
@@ -65,6 +67,23 @@ def _parts(text, morphemes):
 MORPHEMES = '<morphemes>' # Entry of a vocabulary that was learnt from morphemes
 _AGAIN = 'train it again with kotrans-train-tokenizer'
 
+def _read_model(path):
+    "The bytes of a model; none has a quarter of a gigabyte"
+    path = Path(path)
+    if path.exists() and not path.is_file(): raise InputError(f'{path}: is no file; {_AGAIN}')
+    try:
+        with open(path, 'rb') as f: data = f.read(2**28+1)
+    except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror})') from None
+    if len(data)>2**28: raise InputError(f'{path}: too large for a SentencePiece model; {_AGAIN}')
+    return data
+
+def _is_sound(sp):
+    "Whether all pieces are text and have a number for a score"
+    ids = list(range(len(sp)))
+    try: return len(sp.id_to_piece(ids))==len(ids) and all(map(math.isfinite, sp.get_score(ids)))
+    except UnicodeDecodeError: return False
+
+
 # %% ../nbs/26_tokenizer.ipynb #cf787b2b
 class Tokenizer:
     "Cut text into numbered pieces with a SentencePiece model, and join them again"
@@ -72,13 +91,13 @@ class Tokenizer:
         model, # Path of a `.model` file, or its content as `bytes`
     ):
         name = 'the model' if isinstance(model, bytes) else model
-        try: self.model_bytes = model if isinstance(model, bytes) else Path(model).read_bytes()
-        except OSError as e: raise InputError(f'{name}: cannot be read ({e.strerror})') from None
+        self.model_bytes = model if isinstance(model, bytes) else _read_model(model)
         try: self.sp = sentencepiece.SentencePieceProcessor(model_proto=self.model_bytes or b'?', num_threads=1)
-        except RuntimeError: raise InputError(f'{name}: not a SentencePiece model; {_AGAIN}') from None
+        except (RuntimeError, ValueError): raise InputError(f'{name}: not a SentencePiece model; {_AGAIN}') from None
         ids = [self.sp.pad_id(), self.sp.unk_id(), self.sp.bos_id(), self.sp.eos_id()]
         wanted = [PAD, UNK, BOS, EOS]
         if ids!=wanted: raise InputError(f'{name}: numbers pad, unk, bos, eos {ids}, not {wanted}; {_AGAIN}')
+        if not _is_sound(self.sp): raise InputError(f'{name}: holds a piece that is no text, or has no score; {_AGAIN}')
         self.morphemes = self.sp.piece_to_id(MORPHEMES)!=UNK
         if self.morphemes: _need_kiwi()
 
@@ -188,13 +207,33 @@ def _train_on_morphemes(lines, vocab_size, tokenizer_type, character_coverage):
         return model.replace(os.fsencode(seeds), b'-'*201)
 
 # %% ../nbs/26_tokenizer.ipynb #b2eb72f2
-def _too_small(error, vocab_size, character_coverage):
-    "The `InputError` for SentencePiece's complaint about a small vocabulary, or nothing for another complaint"
+def _refusal(error, vocab_size, character_coverage):
+    "The `InputError` for what SentencePiece complains about"
     needs = re.search(r'smaller than required_chars\. \d+ vs (\d+)', str(error))
-    if not needs: return None
+    if not needs:
+        return InputError(f'SentencePiece cannot learn {vocab_size:,} entries from this text: {printable(error, 200)}')
     return InputError(f'a vocabulary of {vocab_size} is too small: the characters of this text, the bytes and '
                       f'the special entries need {needs[1]}; raise the size or lower '
                       f'character_coverage={character_coverage}')
+
+def _check_wanted(vocab_size, tokenizer_type, character_coverage):
+    "Refuse what SentencePiece would refuse in its own words, or not at all"
+    if tokenizer_type not in ('unigram', 'bpe'):
+        raise InputError(f"tokenizer_type: 'unigram' or 'bpe', not {tokenizer_type!r}")
+    if type(vocab_size) is not int or not 1<=vocab_size<2**31:
+        raise InputError(f'vocab_size: a whole number from 1 to {2**31-1:,}, not {vocab_size!r}')
+    if type(character_coverage) not in (int, float) or not .98<=character_coverage<=1:
+        raise InputError(f'character_coverage: from 0.98 to 1, not {character_coverage!r}')
+
+_long_word = re.compile(r'(\S{500})(?=\S)')   # learning from a word takes the square of its length
+
+def _learnable(lines):
+    "Lines as they are learnt from, without the blank ones"
+    for number,line in enumerate(lines):
+        if not isinstance(line, str): raise InputError(f'lines[{number}]: needs a text, got {type(line).__name__}')
+        if re.search('[\ud800-\udfff]', line):
+            raise InputError(f'lines[{number}]: holds half a character (a lone surrogate)')
+        if line := normalise_text(line): yield from _long_word.sub(r'\1\n', line).split('\n')
 
 def train_tokenizer(
     lines, # Sentences, any iterable of `str`
@@ -205,27 +244,32 @@ def train_tokenizer(
     morphemes:bool=False, # Cut Korean at its morphemes first; needs `kiwipiepy`
 )->Tokenizer: # The new tokenizer
     "Learn a vocabulary from `lines`"
-    if tokenizer_type not in ('unigram', 'bpe'):
-        raise InputError(f"tokenizer_type: 'unigram' or 'bpe', not {tokenizer_type!r}")
-    if not .98<=character_coverage<=1: raise InputError(f'character_coverage: from 0.98 to 1, not {character_coverage}')
-    lines = [line for line in map(normalise_text, lines) if line]
+    _check_wanted(vocab_size, tokenizer_type, character_coverage)
+    lines = [*_learnable(lines)]
     if not lines: raise InputError('a vocabulary cannot be learnt from no text at all')
     if morphemes: _need_kiwi()
     train = _train_on_morphemes if morphemes else _train_model
-    try: tokenizer = Tokenizer(train(lines, vocab_size, tokenizer_type, character_coverage))
-    except RuntimeError as e: raise _too_small(e, vocab_size, character_coverage) or e from None
+    # of fewer than four entries it would not say how many the text needs
+    try: tokenizer = Tokenizer(train(lines, max(vocab_size, 4), tokenizer_type, character_coverage))
+    except RuntimeError as e: raise _refusal(e, vocab_size, character_coverage) from None
     if prefix is not None: save_tokenizer(tokenizer, prefix)
     return tokenizer
 
 # %% ../nbs/26_tokenizer.ipynb #225dcfd1
+def _save(stack, tokenizer, prefix):
+    "Open both files in `stack`, and write them; leaving it puts them into place"
+    sp = tokenizer.sp
+    listed = ''.join(f'{sp.id_to_piece(i)}\t{sp.get_score(i):g}\n' for i in range(len(sp)))
+    for name,data in (('model', tokenizer.model_bytes), ('vocab', listed.encode('utf-8'))):
+        f = stack.enter_context(atomic_write(f'{prefix}.{name}'))
+        f.write(data); f.flush(); os.fsync(f.fileno())
+
 def save_tokenizer(
     tokenizer:Tokenizer, # What to write
     prefix, # Path without `.model`
 ):
     "Write `prefix.vocab`, then `prefix.model`, each as a whole or not at all"
-    sp = tokenizer.sp
-    write_lines(f'{prefix}.vocab', (f'{sp.id_to_piece(i)}\t{sp.get_score(i):g}' for i in range(len(sp))))
-    with atomic_write(f'{prefix}.model') as f: f.write(tokenizer.model_bytes)
+    with ExitStack() as stack: _save(stack, tokenizer, prefix)
 
 # %% ../nbs/26_tokenizer.ipynb #eba7b3c4
 def _width(piece): return sum(2 if unicodedata.east_asian_width(c) in 'WF' else 1.2 for c in piece) + .6
@@ -307,7 +351,7 @@ def _ids(self:Tokenizer, piece):
 @patch
 def _draw(self:Tokenizer, text, alpha, rng):
     "Ids of a random cut of `text`, which is in SentencePiece's own writing"
-    words = re.findall('▁?[^▁]+|▁', text)
+    words = re.findall('▁?[^▁]{1,500}|▁', text)       # to join a word's letters takes the square of their number
     if self.is_bpe: cut = (p for word in words for p in _draw_bpe(word, self.scores, alpha, rng))
     else: cut = (p for word in words for p in _draw_unigram(word, self._known_ways(word, alpha), rng))
     return [i for p in cut for i in self._ids(p)]
@@ -399,27 +443,48 @@ def _report(tokenizer, language, lines, marks, asked, max_len):
     size = f'{len(tokenizer):,} entries'
     if len(tokenizer)<asked: size += f' ({asked:,} wanted; this text has no more)'
     pieces,tokens = (sum(lengths)-marks*len(lengths))/max(words, 1),sum(lengths)/len(lengths)
-    print(f'{language}: {size}, {pieces:.2f} pieces a word, {tokens:.1f} tokens a sentence, '
-          f'{sum(n>max_len for n in lengths)/len(lengths):.2%} of sentences over max_len={max_len}')
+    notify(f'{language}: {size}, {pieces:.2f} pieces a word, {tokens:.1f} tokens a sentence, '
+         f'{sum(n>max_len for n in lengths)/len(lengths):.2%} of sentences over max_len={max_len}')
 
 # %% ../nbs/26_tokenizer.ipynb #f14b15ed
 def _choose_size(lines, num_pairs, character_coverage):
     "A vocabulary size for `lines`, printed"
     chars = alphabet_size(map(normalise_text, lines), character_coverage)
     size = suggest_vocab_size(num_pairs, chars)
-    print(f'{size:,} entries chosen for {num_pairs:,} pairs and an alphabet of {chars:,}')
+    notify(f'{size:,} entries chosen for {num_pairs:,} pairs and an alphabet of {chars:,}')
     return size
 
-# %% ../nbs/26_tokenizer.ipynb #aa6c43e5
+# %% ../nbs/26_tokenizer.ipynb #86039a24
+def _save_all(made, prefixes):
+    "Write the vocabularies of a run, all or none"
+    with ExitStack() as stack:
+        for prefix,tokenizer in dict(zip(prefixes, made)).items(): _save(stack, tokenizer, prefix)
+        for prefix in prefixes: Path(f'{prefix}.model').unlink(missing_ok=True)
+
 def _training_text(config):
     "Korean and English lines of the training text; an `InputError` where there is none"
+    check_splits(config.data_dir)
     files = [Path(config.data_dir)/f'train.{language}' for language in ('ko', 'en')]
     missing = [str(f) for f in files if not f.is_file()]
     if missing: raise InputError(f'no training text: expected {" and ".join(missing)}; make it with kotrans-split-data')
     pairs = read_parallel(*files)
     if not pairs: raise InputError(f'{files[0]}: empty; make it with kotrans-split-data')
-    print(f'read {len(pairs):,} pairs from {config.data_dir}')
+    notify(f'read {len(pairs):,} pairs from {config.data_dir}')
     return map(list, zip(*pairs))
+
+# %% ../nbs/26_tokenizer.ipynb #aa6c43e5
+def _learn(c):
+    "Learn the vocabularies that a config describes, write them, and say what they are like"
+    (ko,en),prefixes = _training_text(c),vocab_prefixes(c.vocab_dir, c.shared_vocab)
+    texts,asked = ([ko+en], [c.tgt_vocab_size]) if c.shared_vocab else ([ko, en], [c.src_vocab_size, c.tgt_vocab_size])
+    sizes = [n or _choose_size(lines, len(ko), c.character_coverage) for lines,n in zip(texts, asked)]
+    made = [train_tokenizer(lines, None, n, c.tokenizer_type, c.character_coverage, morphemes)
+            for lines,n,morphemes in zip(texts, sizes, (c.morphemes, False))]
+    remove_temp_files(c.vocab_dir); _save_all(made, prefixes)
+    _report(made[0], 'Korean', ko, 1, sizes[0], c.max_len)
+    _report(made[-1], 'English', en, 2, sizes[-1], c.max_len)
+    notify('wrote ' + ', '.join(f'{p}.model' for p in dict.fromkeys(prefixes)))
+    return made[0],made[-1]
 
 def train_tokenizers(
     src_vocab_size:int=0, # Entries in the Korean vocabulary; 0 chooses by the size of the corpus
@@ -431,17 +496,9 @@ def train_tokenizers(
     given = {k: n for k,n in dict(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size).items() if n}
     c = load_config(config) if config else TransformerConfig(src_vocab_size=0, tgt_vocab_size=0)
     c = c.replace(**given | fields)
-    ko,en = _training_text(c)
-    prefixes = vocab_prefixes(c.vocab_dir, c.shared_vocab)
-    texts,asked = ([ko+en], [c.tgt_vocab_size]) if c.shared_vocab else ([ko, en], [c.src_vocab_size, c.tgt_vocab_size])
-    sizes = [n or _choose_size(lines, len(ko), c.character_coverage) for lines,n in zip(texts, asked)]
-    made = [train_tokenizer(lines, None, n, c.tokenizer_type, c.character_coverage, morphemes)
-            for lines,n,morphemes in zip(texts, sizes, (c.morphemes, False))]
     try:
-        for t,p in zip(made, prefixes): save_tokenizer(t, p)
+        with locked(Path(c.vocab_dir)/'.lock', c.vocab_dir): made = _learn(c)
     except OSError as e: raise InputError(f'{c.vocab_dir}: cannot be written ({e.strerror or e})') from None
-    _report(made[0], 'Korean', ko, 1, sizes[0], c.max_len)
-    _report(made[-1], 'English', en, 2, sizes[-1], c.max_len)
-    files = ', '.join(f'{p}.model' for p in dict.fromkeys(prefixes))
-    print(f'wrote {files}; next: kotrans-encode, or kotrans-train, which does that first')
-    return made[0], made[-1]
+    notify(next_step('kotrans-encode', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
+    notify('(or kotrans-train in its place, which does that first)')
+    return made
