@@ -123,7 +123,13 @@ def analyze_log(
     /,
     figure:str='', # Where to draw the four panels: .png, .svg or .pdf (analysis.png beside the log, if not given)
 ):
-    "Draw the curves of a finished run, and say what they mean"
+    """Draw the curves of a finished run, and say what they mean
+
+    Examples:
+
+        kotrans-analyze-log
+        kotrans-analyze-log runs/small/logs --figure small.svg
+    """
     rows = read_log(log)
     path = Path(figure) if figure else (Path(log) if Path(log).is_dir() else Path(log).parent)/'analysis.png'
     kind = path.suffix[1:].lower()

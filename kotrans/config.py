@@ -6,10 +6,12 @@
 __all__ = ['RANGES', 'PATHS', 'PRESETS', 'Range', 'check_value', 'ConfigFields', 'DataFolder', 'VocabularyFolder',
            'EncodedFolder', 'ShardsFolder', 'RunFolders', 'CleaningConfig', 'SplitConfig', 'TokensConfig',
            'VocabularyConfig', 'BatchConfig', 'OptimizerConfig', 'RunConfig', 'MachineConfig', 'StepConfig',
-           'BaseConfig', 'ModelConfig', 'TransformerConfig', 'preset', 'load_config']
+           'BaseConfig', 'ModelConfig', 'TransformerConfig', 'parameter_count', 'machine_memory', 'need_memory',
+           'preset', 'load_config']
 
 # %% ../nbs/02_config.ipynb #969c1169
 import math,os,re,runpy,tomllib,traceback
+from contextlib import suppress
 from dataclasses import dataclass,fields,asdict,is_dataclass
 from numbers import Integral,Real
 from pathlib import Path
@@ -125,7 +127,8 @@ def _saved_fields(values, known):
         raise InputError(f'config: needs fields and their values, got {_shown(values)}')
     new = _renamed(values)
     for name in new.keys()-set(known):
-        raise InputError(f'config field {printable(name)}: no such field; a later version of kotrans may have written it')
+        raise InputError(f'config field {printable(name)}: no such field; '
+                         'a later version of kotrans may have written it')
     return new
 
 # %% ../nbs/02_config.ipynb #39a1c630
@@ -327,6 +330,41 @@ class ModelConfig(ConfigFields):
 
 class TransformerConfig(BaseConfig, ModelConfig):
     "All settings of a run"
+
+# %% ../nbs/02_config.ipynb #a2d008f3
+def parameter_count(
+    config:TransformerConfig, # Sizes of the layers, and those of the vocabularies
+)->int: # Numbers that are learned
+    "How many parameters a Transformer has"
+    c,d = config,config.d_model
+    attention,feed_forward,norm = 4*(d*d+d),2*d*c.d_ff+c.d_ff+d,2*d
+    encoder,decoder = attention+feed_forward+2*norm,2*attention+feed_forward+3*norm
+    target = c.tgt_vocab_size*(1 if c.tie_embeddings else 2)
+    source = 0 if c.tie_embeddings and c.shared_vocab else c.src_vocab_size
+    return (source+target)*d + c.num_encoder_layers*encoder + c.num_decoder_layers*decoder + 2*norm*c.norm_first
+
+# %% ../nbs/02_config.ipynb #02c0b003
+def machine_memory()->float: # Bytes; infinite where the system does not say
+    "The memory that this process may have: what the machine has, or the limit that was set for the process"
+    known = []
+    with suppress(AttributeError, ValueError, OSError):
+        known.append(os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES'))
+    with suppress(ImportError, OSError):
+        import resource
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit!=resource.RLIM_INFINITY: known.append(limit)
+    return min(known, default=math.inf)
+
+def need_memory(
+    size:float, # Bytes that will be needed at least
+    what:str, # What they are for
+    remedy:str, # What would need fewer
+    there:float=0, # Bytes that there are; 0 asks this machine
+):
+    "Raise an `InputError` where something needs more memory than there can be"
+    there = there or machine_memory()
+    if size>there: raise InputError(f'{what}: needs at least {size/2**30:,.0f} GiB of memory, and there are '
+                                    f'{there/2**30:,.1f} GiB; {remedy}')
 
 # %% ../nbs/02_config.ipynb #4a44e40a
 PRESETS = dict(

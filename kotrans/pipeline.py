@@ -11,10 +11,12 @@ __all__ = ['SMALL', 'missing', 'prepare', 'read_split', 'make_trainer', 'fast_mo
 import io,json,math,os,platform,random,shutil,sys,time
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Literal
 import sacrebleu,torch
 import kotrans
 from .checkpoint import load_checkpoint,newest_checkpoint,pick_device
-from .config import TransformerConfig,load_config,preset as get_preset
+from .config import (ModelConfig,RunConfig,RunFolders,StepConfig,TransformerConfig,load_config,
+                            preset as get_preset)
 from .corpora import download_data,embedded_corpus
 from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
                                  is_main_process)
@@ -290,14 +292,21 @@ def train(
     demo:bool=False, # Make whatever is missing, from the embedded corpus, and train the tiny preset
     small:bool=False, # A quick rehearsal of this run on a random sample, in the folder `small`, to find mistakes
     small_size:int=2000, # Training pairs of that sample
-    preset:str='', # Model size: tiny, small, base (the default) or big
+    preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Model size, base if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
     resume:str='', # A checkpoint to go on from; auto takes the newest, if there is one
     resume_anyway:str='', # What may differ from the checkpoint: corpus, tokenizers, config, with commas between
     report:bool=True, # End with translations and scores of the test sets
-    **fields:TransformerConfig # Fields of `TransformerConfig` that override the preset, config file or checkpoint
+    **fields:StepConfig|ModelConfig|RunConfig|RunFolders # Override the preset, config file or checkpoint
 ):
-    "Train a Korean-English Transformer"
+    """Train a Korean-English Transformer
+
+    Examples:
+
+        kotrans-train --demo
+        kotrans-train --preset small --max-minutes 60
+        kotrans-train --config my.toml --resume auto
+    """
     _check_flags(demo, small, preset, config, resume)
     if resume=='auto':
         folder = (load_config(config) if config else TransformerConfig()).replace(**fields).checkpoint_dir
@@ -349,11 +358,17 @@ if __name__=='__main__' and __package__=='kotrans':
 
 # %% ../nbs/47_pipeline.ipynb #528b8af4
 def check_pipeline(
-    preset:str='', # Model size: tiny, small, base (the default) or big
+    preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Model size, base if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
-    **fields:TransformerConfig # Fields of `TransformerConfig` that override the preset or config file
+    **fields:StepConfig|ModelConfig # Fields that override the preset or config file
 ):
-    "Send one real batch through data, model, loss and gradient, and judge the numbers"
+    """Send one real batch through data, model, loss and gradient, and judge the numbers
+
+    Examples:
+
+        kotrans-check-pipeline
+        kotrans-check-pipeline --preset small --batch-tokens 4096
+    """
     t = make_trainer(run_config(preset, config, **fields), progress=False)
     model = t.model
     batch = next(iter(t.train_loader.batches(0))).to(t.device)

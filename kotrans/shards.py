@@ -15,7 +15,8 @@ from .batching import shuffled
 from .cleaning import clean_pairs
 from .files import InputError
 from .cli import run_command
-from .config import TransformerConfig,load_config
+from .config import (CleaningConfig,EncodedFolder,ShardsFolder,TokensConfig,TransformerConfig,
+                            VocabularyFolder,load_config)
 from .corpora import error_cause,find_hub,hub_commit
 from .files import file_sha256
 from .encoding import ARRAYS,EncodedCorpus,encode_chunks,open_corpus,read_header,write_corpus
@@ -198,9 +199,15 @@ def encode_shards(
     revision:str='', # Commit or tag, if the shards are a repository of the hub
     workers:int=1, # Processes of this rank; 0 takes one for each core
     config:str='', # Config file, .toml or .py
-    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
+    **fields:ShardsFolder|VocabularyFolder|EncodedFolder|TokensConfig|CleaningConfig # Override the config file
 )->list: # Numbers of the shards that this process saw to
-    "Encode shards into `encoded_dir`; under torchrun, each rank takes its share"
+    """Encode shards into `encoded_dir`; under torchrun, each rank takes its share
+
+    Examples:
+
+        kotrans-encode-shards --shards corpus/
+        kotrans-encode-shards --shards 'corpus/*.jsonl.gz' --columns ko=source,en=target
+    """
     c = (load_config(config) if config else TransformerConfig()).replace(**fields)
     if not c.shards: raise InputError('no shards named; give --shards FOLDER, or a pattern')
     rank,world = int(os.environ.get('RANK', 0)),int(os.environ.get('WORLD_SIZE', 1))

@@ -187,7 +187,13 @@ def learn(
     rounds:int=5, # Rounds of estimation
     pairs:int=50_000, # Most sentence pairs to learn from
 ):
-    "Learn which target tokens a source token may need, for faster translation"
+    """Learn which target tokens a source token may need, for faster translation
+
+    Examples:
+
+        kotrans-learn-shortlist
+        kotrans-learn-shortlist --checkpoint models/ko-en.pt --output models/ko-en.npz --best 50
+    """
     _,config,src,tgt = restore(checkpoint)
     text = read_parallel(Path(data_dir)/'train.ko', Path(data_dir)/'train.en')
     corpus = encode_corpus([ko for ko,_ in text], [en for _,en in text], src, tgt, config.max_len)

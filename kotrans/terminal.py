@@ -9,6 +9,7 @@ __all__ = ['command', 'converse', 'translate']
 import contextlib,sys,time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 from .files import InputError,atomic_write
 from .fast_decoding import SearchOptions
 from .translator import Translator,check_output,open_bytes
@@ -72,12 +73,14 @@ def converse(
 def translate(
     text:str='', # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
     /, *,
+    # Input and output
     file:str='', # A text file to translate, one sentence a line
     output:str='', # Where to write the translations; the terminal if not given
     resume_output:bool=False, # Append to --output line by line, going on after the last whole line that is there
-    errors:str='strict', # Bytes that are not UTF-8: strict stops and names the line, replace goes on
+    errors:Literal['strict', 'replace']='strict', # Bytes that are not UTF-8: strict stops and names the line, replace goes on
     scores:bool=False, # Write JSON lines with scores
     echo:bool=False, # Write the source too, before a tab
+    # Model and speed
     checkpoint:str='checkpoints/best_model.pt', # The model
     device:str='auto', # cpu, cuda, mps or auto
     batch_size:int=128, # Most sentences translated together
@@ -86,11 +89,19 @@ def translate(
     bf16:bool=False, # Multiply in bfloat16: faster on a CUDA GPU, and nearly the same
     workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
     shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
+    # Lines
     split_sentences:bool=False, # Translate the sentences of a line one by one; needs pip install 'kotrans[morphemes]'
     copy:bool=True, # Leave lines as they are that have no words: numbers, addresses, signs
     **options:SearchOptions, # How to search; more than one translation (n_best) is written as JSON lines, with scores
 ):
-    "Translate Korean to English: a sentence, a file, a pipe or a conversation"
+    """Translate Korean to English: a sentence, a file, a pipe or a conversation
+
+    Examples:
+
+        kotrans-translate '안녕하세요.'
+        kotrans-translate --file letters.ko --output letters.en --beam-size 8
+        kotrans-translate --method sample --n-best 3 --temperature 0.8 '안녕하세요.'
+    """
     _check_input(text, file, output, resume_output, errors)
     t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, int8=int8,
         bf16=bf16, workers=workers, shortlist=shortlist, split_sentences=split_sentences, copy=copy, **options)
