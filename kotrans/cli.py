@@ -12,7 +12,7 @@ from dataclasses import dataclass,replace
 from importlib.util import find_spec
 from pathlib import Path
 from . import __version__
-from .config import check_value
+from .config import PATHS,check_value
 from .files import InputError,nearest
 
 # %% ../nbs/03_cli.ipynb #60410166
@@ -78,9 +78,9 @@ def _parameter(name, anno, default, comment, where, positional=False, group=''):
     return CommandParameter(name, type_, value, comment, positional, choices, group)
 
 def _class_fields(node, nodes, comments):
-    "The fields of a config class, by name, those of its bases first"
+    "The fields of a config class, by name, those of its bases first and of the last base before all"
     found = {}
-    for base in node.bases:
+    for base in reversed(node.bases):
         if getattr(base, 'id', None) in nodes: found |= _class_fields(nodes[base.id], nodes, comments)
     for o in node.body:
         if not isinstance(o, ast.AnnAssign): continue
@@ -103,7 +103,7 @@ def _function_parameters(node, comments, headings):
 def _field_classes(node):
     "The names of the config classes whose fields a function takes"
     kind = node.args.kwarg and node.args.kwarg.annotation
-    return [o.id for o in ast.walk(kind) if isinstance(o, ast.Name)] if kind else []
+    return re.findall(r'\w+', ast.unparse(kind)) if kind else []
 
 # %% ../nbs/03_cli.ipynb #68fb9526
 DOCS = 'https://kotrans.github.io/kotrans' # Address of the book on the web
@@ -147,13 +147,19 @@ def _reader(p):
         except InputError as e: raise argparse.ArgumentTypeError(str(e)) from None
     return read
 
+def _default(p):
+    "What the help says of a default"
+    if p.type is bool: return ' (on by default)'*p.default
+    return '' if p.default in (..., '', None) else f' (default: {p.default})'
+
 def _add_argument(parser, p, params):
     "Make `parser` take the parameter `p`"
-    text = _help_text(p.doc, params) + (f' (default: {p.default})' if p.default not in (..., '', None) else '')
-    more = dict(help=text.replace('%', '%%'))
+    more = dict(help=(_help_text(p.doc, params) + _default(p)).replace('%', '%%'))
     if p.type is bool: more['action'] = argparse.BooleanOptionalAction
     elif p.choices: more['choices'] = [c for c in p.choices if c]
-    else: more |= dict(type=_reader(p), metavar=None if p.positional else p.type.__name__.upper())
+    else:
+        kind = 'PATH' if p.name in PATHS or p.type is Path else 'TEXT' if p.type is str else p.type.__name__.upper()
+        more |= dict(type=_reader(p), metavar=None if p.positional else kind)
     if p.positional: parser.add_argument(p.name, nargs=None if p.default is ... else '?', **more)
     else: parser.add_argument(_flag(p.name), **more)
 
@@ -178,22 +184,22 @@ def make_parser(
         _add_argument(groups[p.group], p, params)
     return parser
 
-# %% ../nbs/03_cli.ipynb #50e65ab6
+# %% ../nbs/03_cli.ipynb #03c0b001
 def complete_shell(
     parser:argparse.ArgumentParser, # Whose flags and choices to offer
 ):
-    "Answer a shell that asks how a command line may go on, by argcomplete; other calls are left alone"
-    if '_ARGCOMPLETE' not in os.environ: return
+    "Answer a shell that asks how a command line may go on, where argcomplete is installed"
     try: import argcomplete
     except ImportError: return
     argcomplete.autocomplete(parser)
 
+# %% ../nbs/03_cli.ipynb #50e65ab6
 def parse_arguments(
     parser:argparse.ArgumentParser, # From `make_parser`
     argv:list, # Command line, without the command's name
 )->dict: # What was typed, by Python name
     "Parse `argv`, taking `--beam_size` for `--beam-size`"
-    complete_shell(parser)
+    if '_ARGCOMPLETE' in os.environ: complete_shell(parser)
     end = argv.index('--') if '--' in argv else len(argv)
     def dashes(a):
         name,eq,value = a.partition('=')
@@ -272,6 +278,7 @@ def run_kotrans(
 )->int: # Exit status
     "List the commands, or run one of them"
     argv,commands = list(sys.argv[1:] if argv is None else argv),list_commands()
+    if '_ARGCOMPLETE' in os.environ: _complete_kotrans(commands)
     if not argv or argv[0] in ('-h', '--help', '--version'):
         try: print(f'kotrans {__version__}' if '--version' in argv[:1] else _overview(commands), flush=True)
         except BrokenPipeError: return _drop_output()
@@ -280,3 +287,16 @@ def run_kotrans(
     if name in commands: return run_command(*commands[name], argv[1:], f'kotrans {argv[0]}')
     return _fail('kotrans', f'unknown command {argv[0]}'
                  + nearest(argv[0], [c.removeprefix('kotrans-') for c in commands]))
+
+# %% ../nbs/03_cli.ipynb #03c0b003
+def _complete_kotrans(commands):
+    "Answer a shell that asks how a line that begins with `kotrans` may go on"
+    line,short = os.environ['COMP_LINE'],[name.removeprefix('kotrans-') for name in commands]
+    said = re.match(r'\S*kotrans ([\w-]+) ', line)
+    if said and said[1] in short:
+        os.environ['COMP_LINE'] = line.replace('kotrans ', 'kotrans-', 1)
+        name = f'kotrans-{said[1]}'
+        return complete_shell(make_parser(name, *read_docments('.'.join(commands[name]))))
+    parser = _Parser(prog='kotrans')
+    parser.add_argument('command', choices=short)
+    complete_shell(parser)

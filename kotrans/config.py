@@ -203,7 +203,7 @@ class EncodedFolder(ConfigFields):
 
 class ShardsFolder(ConfigFields):
     "Folders"
-    shards:str='' # Folder, pattern or hub repository of shards to train on, instead of the training text in data_dir
+    shards:str='' # Folder, pattern or hub repository of shards to train on, instead of one training text
 
 class RunFolders(ConfigFields):
     "Folders"
@@ -238,14 +238,14 @@ class SplitConfig(ConfigFields):
 # %% ../nbs/02_config.ipynb #69752512
 class TokensConfig(ConfigFields):
     "Tokens"
-    shared_vocab:bool=False # One vocabulary for both languages, of tgt_vocab_size entries
+    shared_vocab:bool=False # One vocabulary for both languages
     max_len:int=256 # Longest sentence to train on, in tokens
 
 class VocabularyConfig(ConfigFields):
     "Vocabularies"
     tokenizer_type:Literal['unigram', 'bpe']='unigram' # Kind of SentencePiece model
     src_vocab_size:int=16000 # Entries in the Korean vocabulary; 0 chooses by the size of the corpus
-    tgt_vocab_size:int=16000 # Entries in the English vocabulary; 0 chooses by the size of the corpus
+    tgt_vocab_size:int=16000 # Entries in the English vocabulary, or the shared one; 0 chooses by the size of the corpus
     character_coverage:float=0.9995 # Share of the corpus's characters that become pieces; the rest are written as bytes
     morphemes:bool=False # Cut Korean at its morphemes first; needs pip install 'kotrans[morphemes]'
 
@@ -296,11 +296,11 @@ class MachineConfig(ConfigFields):
     seed:int=42 # Seed of initial weights, order of sentences and dropout
     device:str='auto' # cpu, cuda, mps, or auto for the fastest there is
 
-class StepConfig(DataFolder, VocabularyFolder, EncodedFolder, ShardsFolder, TokensConfig, BatchConfig, OptimizerConfig,
-                 MachineConfig):
+class StepConfig(MachineConfig, OptimizerConfig, BatchConfig, TokensConfig, ShardsFolder, EncodedFolder,
+                 VocabularyFolder, DataFolder):
     "What a step of training needs, but for the model"
 
-class BaseConfig(StepConfig, RunFolders, RunConfig, CleaningConfig, SplitConfig, VocabularyConfig):
+class BaseConfig(RunConfig, RunFolders, StepConfig, VocabularyConfig, SplitConfig, CleaningConfig):
     "All settings of a run, but for the shape of the model"
     def validate(self):
         "Raise an `InputError` where values contradict each other"
@@ -328,7 +328,7 @@ class ModelConfig(ConfigFields):
         if self.d_model%2: raise InputError(f'config field d_model: must be even (sines and cosines come in pairs), '
                                             f'not {self.d_model}')
 
-class TransformerConfig(BaseConfig, ModelConfig):
+class TransformerConfig(ModelConfig, BaseConfig):
     "All settings of a run"
 
 # %% ../nbs/02_config.ipynb #a2d008f3
