@@ -91,7 +91,8 @@ def check_value(
     choices = get_args(type_) if get_origin(type_) is Literal else ()
     if choices:
         if isinstance(value, str) and value in choices: return value
-        raise InputError(f"{' or '.join(repr(c) for c in choices if c)}, not {_shown(value)}")
+        *first,last = [repr(c) for c in choices if c]
+        raise InputError(f"{', '.join(first)} or {last}, not {_shown(value)}".removeprefix(' or '))
     if type_ is str and isinstance(value, Path): value = str(value)
     number = not isinstance(value, bool) and isinstance(value, {int: Integral, float: Real}.get(type_, ()))
     if not number and (type_ in (int, float) or not isinstance(value, type_)):

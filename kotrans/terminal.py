@@ -77,7 +77,7 @@ def translate(
     file:str='', # A text file to translate, one sentence a line
     output:str='', # Where to write the translations; the terminal if not given
     resume_output:bool=False, # Append to --output line by line, going on after the last whole line that is there
-    errors:Literal['strict', 'replace']='strict', # Bytes that are not UTF-8: strict stops and names the line, replace goes on
+    errors:Literal['strict', 'replace']='strict', # Bytes that are not UTF-8: stop and name the line, or replace them
     scores:bool=False, # Write JSON lines with scores
     echo:bool=False, # Write the source too, before a tab
     # Model and speed
