@@ -7,7 +7,7 @@ __all__ = ['DOCS', 'CommandParameter', 'read_docments', 'split_docstring', 'make
            'run_command', 'list_commands', 'run_kotrans']
 
 # %% ../nbs/03_cli.ipynb #6b492e5e
-import argparse,ast,importlib,inspect,io,os,re,sys,tokenize
+import argparse,ast,importlib,inspect,io,os,re,sys,textwrap,tokenize
 from dataclasses import dataclass,replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,13 +121,16 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message): self.exit(2, f'{self.prog}: error: {message}\n')
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    "Help that breaks lines at spaces and after commas only, never in a word"
+    "Help that breaks lines at spaces and after commas only, never in a word, and no command line of an example"
     def _split_lines(self, text, width):
         lines = ['']
         for piece in re.findall(r'[^\s,]*,*\s*', ' '.join(text.split())):
             if lines[-1] and len((lines[-1]+piece).rstrip())>width: lines.append('')
             lines[-1] += piece
         return [line.rstrip() for line in lines]
+
+    def _fill_text(self, text, width, indent):
+        return '\n'.join(s if s.startswith(' ') else textwrap.fill(s, width) for s in text.splitlines())
 
 # %% ../nbs/03_cli.ipynb #e824b109
 def _flag(name): return '--' + name.replace('_', '-')
