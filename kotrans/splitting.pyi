@@ -2,7 +2,9 @@
 from typing import Any
 from .cleaning import Cleaned
 from .config import BaseConfig
-from .config import TransformerConfig
+from .config import CleaningConfig
+from .config import DataFolder
+from .config import SplitConfig
 from .formats import Pair
 from pathlib import Path
 __all__ = ['LEAKS', 'MAX_SHARE', 'REPORTED_FIELDS', 'choose_source', 'drop_near_duplicates', 'outside_tests', 'prepare_splits', 'remove_leaks', 'report_html', 'shapes', 'split_data', 'split_pairs', 'split_shares', 'write_splits']
@@ -20,4 +22,4 @@ def prepare_splits(raw: dict, config: BaseConfig, name: str='', old: dict | None
 def report_html(report: dict) -> str: ...
 def write_splits(folder, splits: dict, report: dict) -> None: ...
 def choose_source(source: str, raw_dir) -> Path: ...
-def split_data(source: str='', raw_dir: str='data/raw', config: str='', **fields: TransformerConfig) -> dict: ...
+def split_data(source: str='', raw_dir: str='data/raw', config: str='', **fields: DataFolder | CleaningConfig | SplitConfig) -> dict: ...
