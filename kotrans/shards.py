@@ -206,7 +206,7 @@ def encode_shards(
     Examples:
 
         kotrans-encode-shards --shards corpus/
-        kotrans-encode-shards --shards 'corpus/*.jsonl.gz' --columns ko=source,en=target
+        kotrans-encode-shards --shards 'web/*.jsonl' --columns ko=source,en=target
     """
     c = (load_config(config) if config else TransformerConfig()).replace(**fields)
     if not c.shards: raise InputError('no shards named; give --shards FOLDER, or a pattern')

@@ -192,7 +192,7 @@ def learn(
     Examples:
 
         kotrans-learn-shortlist
-        kotrans-learn-shortlist --checkpoint models/ko-en.pt --output models/ko-en.npz --best 50
+        kotrans-learn-shortlist --checkpoint ko-en.pt --output ko-en.npz --best 50
     """
     _,config,src,tgt = restore(checkpoint)
     text = read_parallel(Path(data_dir)/'train.ko', Path(data_dir)/'train.en')

@@ -433,7 +433,7 @@ def train_tokenizers(
     Examples:
 
         kotrans-train-tokenizer
-        kotrans-train-tokenizer --src-vocab-size 8000 --tgt-vocab-size 8000 --tokenizer-type bpe
+        kotrans-train-tokenizer --tokenizer-type bpe --shared-vocab
     """
     given = {k: n for k,n in dict(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size).items() if n}
     c = load_config(config) if config else TransformerConfig(src_vocab_size=0, tgt_vocab_size=0)
