@@ -68,13 +68,17 @@ def _course(rows, seen):
 
 # %% ../nbs/35_analysis.ipynb #ac440cd2
 def _rate(rows):
-    "Whether the learning rate was past its peak"
+    "What the learning rate did: rose, fell since its peak, stayed, or rose again after a fall"
     if len(rows)<2: return ['one epoch does not say whether the learning rate was past its peak']
-    peak = max(rows, key=lambda r: r['lr'])
-    if peak is rows[-1]:
+    rates = [r['lr'] for r in rows]
+    peak,last = max(rows, key=lambda r: r['lr']),rates[-1]
+    if min(rates)==max(rates): return [f'the learning rate was {last:.2e} throughout']
+    falls = [a>b for a,b in zip(rates, rates[1:])]
+    if last==peak['lr'] and not any(falls):
         return ['the learning rate had not reached its peak; a longer run or a shorter --warmup-steps would say more']
-    return [f"the learning rate was at its highest in epoch {peak['epoch']:g} ({peak['lr']:.2e}) "
-            'and has been falling since']
+    since = falls[rates.index(peak['lr']):]
+    then = 'has been falling since' if since and all(since) else f'has gone up and down since, to {last:.2e} at the end'
+    return [f"the learning rate was at its highest in epoch {peak['epoch']:g} ({peak['lr']:.2e}) and {then}"]
 
 def _gap(seen):
     "How far training and validation lie apart"
@@ -123,7 +127,13 @@ def analyze_log(
     /,
     figure:str='', # Where to draw the four panels: .png, .svg or .pdf (analysis.png beside the log, if not given)
 ):
-    "Draw the curves of a finished run, and say what they mean"
+    """Draw the curves of a finished run, and say what they mean
+
+    Examples:
+
+        kotrans-analyze-log
+        kotrans-analyze-log runs/small/logs --figure small.svg
+    """
     rows = read_log(log)
     path = Path(figure) if figure else (Path(log) if Path(log).is_dir() else Path(log).parent)/'analysis.png'
     kind = path.suffix[1:].lower()

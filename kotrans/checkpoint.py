@@ -166,7 +166,13 @@ def average(
     last:int=5, # How many of a folder's newest epochs to take (its steps, if it holds no epochs)
     output:str='', # The file to write (average_model.pt beside the checkpoints, if not given)
 ):
-    "Average the weights of checkpoints into one model that translates"
+    """Average the weights of checkpoints into one model that translates
+
+    Examples:
+
+        kotrans-average checkpoints --last 5
+        kotrans-average run1/best_model.pt,run2/best_model.pt --output average.pt
+    """
     if last<1: raise InputError(f'last={last}: average at least one checkpoint')
     files = _to_average(checkpoints, last)
     states = [_model_of(path) for path in files]
@@ -206,8 +212,8 @@ def pick_device(
         name = 'cuda' if torch.cuda.is_available() else 'mps' if mps else 'cpu'
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
+        torch.ones(1, device=device).item()   # a device that holds no numbers, such as meta, is none to compute on
+    except (RuntimeError, AssertionError, ValueError):
         raise InputError(f'device {name}: not available here; use --device auto or cpu') from None
     return device
 

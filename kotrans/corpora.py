@@ -394,11 +394,13 @@ def _take(source, folder, options, force):
 # %% ../nbs/21_corpora.ipynb #41a8d978
 def download_data(
     source:str, # Where from: embedded, local (your files), moo, tatoeba, opus100, aihub, or all of these
+    # Your files
     ko:str='', # Your Korean sentences, one a line, for `local`
     en:str='', # Your English sentences, line by line their translations
     tsv:str='', # Your pairs in one tab-separated file, instead of --ko and --en
     file:str='', # Your pairs in one .tsv, .csv, .jsonl, .tmx or .po file, plain, .gz or .zst
     columns:str='', # Columns of --tsv in order, such as en,ko,author; of CSV and JSON by name, such as ko=본문,en=text
+    # Repositories and folders
     path:str='', # Another repository or a local copy of it, for the sources of the hub; your folder, for `aihub`
     revision:str='', # Commit or tag of a repository on the hub; nothing for the newest
     licence:str='', # Licence of your files, to be kept with them

@@ -7,10 +7,12 @@ __all__ = ['SearchOptions', 'chunked_topk', 'search', 'score_translations', 'alt
 
 # %% ../nbs/41_fast_decoding.ipynb #ee19575e
 import math,random
-from dataclasses import dataclass
+from dataclasses import dataclass,fields
+from typing import Literal
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
+from .config import check_value,need_memory
 from .files import InputError
 from .special_ids import BOS,EOS,PAD
 from .decoding import Hypothesis,coverage
@@ -19,12 +21,12 @@ from .masking import padding_mask
 # %% ../nbs/41_fast_decoding.ipynb #d973d13d
 @dataclass
 class SearchOptions:
-    "How to search for a translation; values that make no sense are an `InputError`"
-    method:str='beam' # Search: `beam`, `greedy` or `sample`
+    "Search; values that make no sense are an `InputError`"
+    method:Literal['beam', 'greedy', 'sample']='beam' # How to search
     beam_size:int=4 # Hypotheses kept alive for each sentence
     n_best:int=1 # Translations returned for each sentence; more than one only from a beam or from samples
     length_penalty:float=.6 # α of the length penalty: larger favours longer translations; 0 is none
-    length_norm:str='gnmt' # A length n counts as (5+n)/6 with `gnmt`, as n with `length`; to the power of α
+    length_norm:Literal['gnmt', 'length']='gnmt' # A length n counts as (5+n)/6 (`gnmt`) or as n, to the power of α
     coverage_penalty:float=0. # β: marks down what leaves parts of the source untranslated; 0 is none, 0.2 is usual
     max_len_a:float=1. # Longest translation in tokens: so many times the source, and `max_len_b` more
     max_len_b:int=50 # See `max_len_a`
@@ -38,24 +40,16 @@ class SearchOptions:
     compact_below:float=.75 # Drop finished sentences from the batch when at most this share is unfinished; 0 keeps them
 
     def __post_init__(self):
+        for f in fields(self):
+            try: setattr(self, f.name, check_value(f.name, f.type, getattr(self, f.name)))
+            except InputError as e: raise InputError(f'search option {f.name}: {e}') from None
         def need(ok, what):
-            if not ok: raise InputError(what)
-        need(self.method in ('beam', 'greedy', 'sample'), f"method {self.method}: 'beam', 'greedy' or 'sample'")
-        need(self.length_norm in ('gnmt', 'length'), f"length_norm {self.length_norm}: 'gnmt' or 'length'")
-        need(self.beam_size>=1, f'beam size {self.beam_size}: must be at least 1')
-        need(self.length_penalty>=0, f'length penalty {self.length_penalty}: must not be negative')
-        need(0<=self.coverage_penalty<math.inf,
-             f'coverage penalty {self.coverage_penalty}: must be a number, and not negative')
-        need(self.coverage_penalty==0 or self.method=='beam',
-             f'coverage penalty: chooses among the translations of a beam, and method {self.method} has none')
-        need(self.method!='greedy' or self.n_best==1,
-             f'{self.n_best} best translations: greedy search finds one; use the beam')
-        need(1<=self.n_best<=(self.beam_size if self.method=='beam' else math.inf),
-             f'{self.n_best} best translations: must be between 1 and the beam size, {self.beam_size}')
-        need(self.temperature>0, f'temperature {self.temperature}: must be above 0; method greedy is its limit')
-        need(0<self.top_p<=1, f'top_p {self.top_p}: must be above 0 and at most 1')
-        counts = self.top_k, self.no_repeat_ngram, self.min_len_b, self.max_len_b, self.min_len_a, self.max_len_a
-        need(min(counts)>=0, 'search options: lengths and counts must not be negative')
+            if not ok: raise InputError(f'search option {what}')
+        need(self.method=='beam' or not self.coverage_penalty,
+             f'coverage_penalty: chooses among the translations of a beam, and method {self.method} has none')
+        need(self.method!='greedy' or self.n_best==1, f'n_best: greedy search finds one translation, not {self.n_best}')
+        need(self.method!='beam' or self.n_best<=self.beam_size,
+             f'n_best: at most beam_size={self.beam_size} translations, not {self.n_best}')
 
 # %% ../nbs/41_fast_decoding.ipynb #01f06532
 @patch
@@ -223,6 +217,13 @@ class _Coverage:
 
     def select(self, keep): self.src,self.now = self.src[keep],self.now[keep]
 
+# %% ../nbs/41_fast_decoding.ipynb #41c0b002
+def _need_room(src, o, rows, vocab, steps=0):
+    "Raise an `InputError` where `rows` of logits, and `steps` of tokens and random numbers, don't fit into memory"
+    there = torch.cuda.mem_get_info(src.device)[1] if src.is_cuda else 0
+    need_memory(rows*(8*vocab + 40*steps), f'{o.method} search of {len(src)} sentences with {rows//len(src)} rows each',
+                'take a smaller beam_size, n_best, max_len_b or batch_size', there)
+
 # %% ../nbs/41_fast_decoding.ipynb #fa570b01
 class _Beam:
     "The beginnings of the sentences that are still in the batch; all tensors have a row for each of these"
@@ -309,6 +310,7 @@ def _beam_search(model, src, o, prefix):
     beam,mask = _Beam(src, o, prefix),padding_mask(src)
     memory = model.encode(src, mask)
     logits,cache = model.step(torch.full_like(src[:, 0], BOS), memory, mask)
+    _need_room(src, o, len(src)*o.beam_size, logits.size(-1))
     for t in range(1, int(beam.rules.longest.max())+2):
         beam.coverage.add(cache)
         c = beam.extend(logits, t)
@@ -362,6 +364,7 @@ def _greedy_or_sample(model, src, o, prefix, scores=True):
     memory = model.encode(src, mask)
     logits,cache = model.step(torch.full_like(src[:, 0], BOS), memory, mask)
     b,device,steps = len(src)*o.n_best,src.device,int(rules.longest.max())+1
+    _need_room(src, o, b, logits.size(-1), steps)
     next_token = (_Sample if o.method=='sample' else _Likeliest)(src, o, steps)
     if o.n_best>1:                                                      # a row for each sample
         rows = torch.arange(len(src), device=device).repeat_interleave(o.n_best)

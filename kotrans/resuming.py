@@ -8,8 +8,10 @@ __all__ = ['PLAN', 'MAY_CHANGE', 'ResumableTrainer', 'run_state']
 # %% ../nbs/32_resuming.ipynb #96456785
 import time
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from fastcore.basics import patch
+from .config import CleaningConfig,SplitConfig,VocabularyConfig
 from .checkpoint import (STEPS,keep_last,load_checkpoint,remove_partial_checkpoints,save_checkpoint,
                                 tensor_to_bytes)
 from .files import InputError
@@ -164,6 +166,9 @@ PLAN = 'seed batch_size batch_tokens shards shards_per_epoch'.split()
 MAY_CHANGE = ('num_epochs max_minutes patience max_nonfinite_steps eval_every device '
               'data_dir vocab_dir encoded_dir checkpoint_dir log_dir log '
               'save_every save_every_steps save_every_minutes keep_checkpoints').split()
+# How text and vocabularies were made is told by themselves: a resumed run compares their fingerprints
+MAY_CHANGE += [f.name for group in (CleaningConfig, SplitConfig, VocabularyConfig) for f in fields(group)
+               if f.name not in ('src_vocab_size', 'tgt_vocab_size')]
 
 # %% ../nbs/32_resuming.ipynb #6e34fd1b
 @patch
