@@ -115,7 +115,7 @@ def _check_input(text, file, output, resume_output, errors):
     sentence = text or ''
     if text is not None and file: raise InputError('both a sentence and --file: give one of them')
     if errors not in ('strict', 'replace'): raise InputError(f'errors {errors}: strict or replace')
-    if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output, two files')
+    if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output')
     if any('\ud800'<=c<='\udfff' for c in sentence): raise InputError(f'the sentence: {_NOT_UTF8}')
     if '\n' in sentence: raise InputError('the sentence holds a line break; give lines in a file or through a pipe')
     if text is None and not file and sys.stdin is None:

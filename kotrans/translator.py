@@ -305,7 +305,7 @@ def _as_json(line, candidates):
 
 def _gathered(lines, path, n):
     "Lists of `n` lines"
-    if isinstance(lines, (str, bytes)): raise InputError(f'{path}: needs an open file or lines, not a text; is it a path?')
+    if isinstance(lines, (str, bytes)): raise InputError(f'{path}: needs an open file or lines, not a text')
     lines,first = iter(lines),0
     while some := check_texts(islice(lines, n), path, first): yield some; first += len(some)
 
