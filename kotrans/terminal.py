@@ -6,7 +6,7 @@
 __all__ = ['command', 'converse', 'translate']
 
 # %% ../nbs/46_terminal.ipynb #56da589b
-import contextlib,sys,time
+import contextlib,os,sys,time
 from dataclasses import replace
 from pathlib import Path
 from .cli import run_command
@@ -115,13 +115,18 @@ def _check_input(text, file, output, resume_output, errors):
     sentence = text or ''
     if text is not None and file: raise InputError('both a sentence and --file: give one of them')
     if errors not in ('strict', 'replace'): raise InputError(f'errors {errors}: strict or replace')
-    if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output, two files')
+    if resume_output and not (file and output): raise InputError('--resume-output: needs --file and --output')
     if any('\ud800'<=c<='\udfff' for c in sentence): raise InputError(f'the sentence: {_NOT_UTF8}')
     if '\n' in sentence: raise InputError('the sentence holds a line break; give lines in a file or through a pipe')
     if text is None and not file and sys.stdin is None:
         raise InputError('standard input is closed; give a sentence, or --file')
     if file: _check_readable(file)
-    if output or file and sys.stdout is sys.__stdout__: check_writable(output or '/dev/fd/1', file or 0)
+    if output or file and _prints(): check_writable(output or '/dev/fd/1', file or 0)
+
+def _prints():
+    "Whether standard output is that of the process, and not of a notebook"
+    try: return os.name!='nt' and sys.stdout.fileno()==1
+    except (AttributeError, OSError, ValueError): return False
 
 def _check_readable(file):
     "Refuse a file that isn't there"

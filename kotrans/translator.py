@@ -68,6 +68,22 @@ class Translator:
             raise InputError(f'{path}: has weights that are not finite, so that it can say nothing; take an older one')
         return cls(model, src, tgt, **(dict(max_len=config.max_len) | options))
 
+# %% ../nbs/45_translator.ipynb #ad75b185
+_NOT_FINITE = ('the scores of the model are not finite numbers, so its weights are of no use; take another checkpoint, '
+               'or do without --bf16 and --int8')
+
+class _Checked:
+    "A model whose first scores of a batch must be numbers"
+    def __init__(self, model): self.model = model
+    def encode(self, *args):
+        self.first = True
+        return self.model.encode(*args)
+    def step(self, *args):
+        logits,cache = self.model.step(*args)
+        if self.first and not logits.amax(-1).isfinite().all(): raise InputError(_NOT_FINITE)
+        self.first = False
+        return logits,cache
+
 # %% ../nbs/45_translator.ipynb #625c8834
 @patch
 def _batches(self:Translator, ids, parts=1):
@@ -83,10 +99,10 @@ def _batches(self:Translator, ids, parts=1):
 @patch
 def _search(self:Translator, ids, scores, wrap=lambda model: model):
     "Token lists of a batch -> the `Hypothesis`es of each; `wrap` is put around the model"
-    n = max(map(len, ids))+1
+    model,n = lambda model: _Checked(wrap(model)),max(map(len, ids))+1
     src = torch.tensor([[*o, EOS]+[PAD]*(n-1-len(o)) for o in ids], device=self.device)
-    if self.shortlist: return search_shortlist(self.model, src, self.shortlist, self.options, scores=scores, wrap=wrap)
-    return search(wrap(self.model), src, self.options, scores=scores)
+    if self.shortlist: return search_shortlist(self.model, src, self.shortlist, self.options, scores=scores, wrap=model)
+    return search(model(self.model), src, self.options, scores=scores)
 
 @patch
 def _search_all(self:Translator, ids, scores):
@@ -189,9 +205,7 @@ def candidates(self:Translator,
     distinct = {tuple(o): None for line in lines for _,parts in line for o in parts}
     found = dict(zip(distinct, self._search_all(list(distinct), scores)))
     out = [self._join([(gap, [found[tuple(o)] for o in parts]) for gap,parts in line]) for line in lines]
-    if scores and not all(math.isfinite(c.score) for found in out for c in found):
-        raise InputError('the scores are not finite numbers: the weights of the model are too large; take another '
-                         'checkpoint, or do without --bf16 and --int8')
+    if not all(found and (not scores or math.isfinite(found[0].score)) for found in out): raise InputError(_NOT_FINITE)
     return out
 
 # %% ../nbs/45_translator.ipynb #b2e733b7
@@ -291,7 +305,7 @@ def _as_json(line, candidates):
 
 def _gathered(lines, path, n):
     "Lists of `n` lines"
-    if isinstance(lines, (str, bytes)): raise InputError(f'{path}: needs an open file or lines, not a text; is it a path?')
+    if isinstance(lines, (str, bytes)): raise InputError(f'{path}: needs an open file or lines, not a text')
     lines,first = iter(lines),0
     while some := check_texts(islice(lines, n), path, first): yield some; first += len(some)
 

@@ -2,7 +2,7 @@
 from typing import Any,Self
 from .fast_decoding import SearchOptions
 from dataclasses import dataclass
-__all__ = ['Candidate', 'Translator', 'check_output', 'line_windows', 'open_bytes']
+__all__ = ['Candidate', 'Translator', 'check_texts', 'line_windows']
 
 class Translator:
     options: SearchOptions
@@ -18,6 +18,7 @@ class Translator:
     copy: bool
     device: Any
     pool: Any
+    process: Any
     def __init__(self, model, src_tokenizer, tgt_tokenizer, method: str='beam', beam_size: int=4, length_penalty: float=0.6, batch_size: int=128, batch_tokens: int=4096, max_len: int=0, int8: bool=False, bf16: bool=False, workers: int=0, split_sentences: bool=False, copy: bool=True, shortlist='', **options: SearchOptions) -> None: ...
     @classmethod
     def from_checkpoint(cls, path='checkpoints/best_model.pt', device: str='auto', **options) -> Self: ...
@@ -32,6 +33,5 @@ class Candidate:
     score: float
     log_prob: float
     finished: bool = ...
+def check_texts(texts, name: str='texts', first: int=0) -> list: ...
 def line_windows(file, path='input', size: int=..., errors: str='strict'): ...
-def check_output(file, output) -> None: ...
-def open_bytes(file): ...
