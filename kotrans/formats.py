@@ -421,7 +421,7 @@ def xml_events(
     fed,block = 0,b' '
     try:
         while block:
-            block = file.read(2**16); fed += len(block)
+            block = file.read(2**14); fed += len(block)
             if block: parser.feed(block)
             else: parser.close()
             if block and fed-max(0, parser.parser.CurrentByteIndex)>MAX_TAG_BYTES:

@@ -88,17 +88,21 @@ _TAGS = re.compile(r'''<(a|b|big|em|font|i|p|small|span|strong|sub|sup|tt|u)(?:[
                      | <br[ ]?/?>                                                     # or a line break''', re.I|re.X)
 _ENTITY = re.compile(r'&(?:\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});')
 
+_PASSES = 10 # How deep a sentence may be nested or escaped
+
 def _untag(m): return ' ' if not m[1] else m[2] or ' '
 
 def plain_text(
     text:str, # A sentence, perhaps from a web page
 )->str: # Without matching formatting tags and without entities
     "Remove the markup from `text`"
-    while '&' in text or '<' in text:
-        new = _ENTITY.sub(lambda m: html.unescape(m[0]), _TAGS.sub(_untag, text))
-        if new==text: break
-        text = new
-    return text
+    new = text
+    for _ in range(_PASSES):
+        before = new
+        if '<' in new: new = _TAGS.sub(_untag, new)
+        if '&' in new: new = _ENTITY.sub(lambda m: html.unescape(m[0]), new)
+        if new==before: return new
+    return text                                       # no sentence
 
 # %% ../nbs/22_normalising.ipynb #e9ab1002
 _NUMBER = re.compile(r'\d+(?:[.,:]\d+)*')
