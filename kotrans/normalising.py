@@ -125,11 +125,12 @@ def number_values(
 # %% ../nbs/22_normalising.ipynb #6c092044
 _UNITS = dict(십=10, 백=100, 천=1000, 만=10**4, 억=10**8, 조=10**12,
               hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
-_BIG_KO = re.compile(r'''(?: \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+  # 3만, 1억 2천만
-                         (?: \d[\d,]* [백천]? (?!\d) )?                         # the rest below 만: 5천, 500
-                       | \d[\d,]*(?:\.\d+)? 천 (?![가-힣])                      # 2천 alone''', re.X)
+_START = r'(?<!\d)(?<!\d,)'                # not within a number: else a long one is looked at from each of its digits
+_BIG_KO = re.compile(rf'''{_START} (?: \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+   # 3만, 1억 2천만
+                                   (?: \d[\d,]* [백천]? (?!\d) )?                          # the rest below 만: 5천, 500
+                        | {_START} \d[\d,]*(?:\.\d+)? 천 (?![가-힣])                       # 2천 alone''', re.X)
 _PART_KO = re.compile(r'(\d[\d,]*(?:\.\d+)?)\s?([십백천만억조]*)')
-_BIG_EN = re.compile(r'(\d[\d,]*(?:\.\d+)?)[\s-]*(hundred|thousand|million|billion|trillion)\b', re.I)
+_BIG_EN = re.compile(_START + r'(\d[\d,]*(?:\.\d+)?)[\s-]*(hundred|thousand|million|billion|trillion)\b', re.I)
 
 def _product(number, units):
     value = float(number.replace(',', ''))
