@@ -164,8 +164,8 @@ class VocabularyConfig(CleaningConfig):
 class BatchConfig(VocabularyConfig):
     "Batches and length of training"
     shards:str='' # Folder, pattern or hub repository of shards to train on, instead of the training text in data_dir
-    columns:str='' # Columns of the shards, such as ko=본문,en=text; of .tsv in order; nothing for the usual names or what encoding was told
-    revision:str='' # Commit or tag of a hub repository of shards; nothing for the newest or what encoding was told
+    columns:str='' # Columns of the shards, such as ko=본문,en=text; of .tsv in order; else as encoding was told
+    revision:str='' # Commit or tag of a hub repository of shards; else as encoding was told
     shards_per_epoch:int=1 # Shards that an epoch sees at once
     keep_shards:bool=True # Keep encoded shards on the disk for the next pass
     max_len:int=256 # Longest sentence to train on, in tokens

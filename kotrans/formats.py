@@ -37,7 +37,8 @@ def import_extra(
 _STARTS = {
     'gzip': rb'\x1f\x8b', 'bzip2': rb'BZh[1-9](?:1AY&SY|\x17rE8P\x90)', 'xz': rb'\xfd7zXZ\0',
     'zstd': rb'\(\xb5/\xfd|[P-_]\*M\x18',
-    'a zip archive': rb'PK(?:\x03\x04|\x05\x06)', 'a 7z archive': rb"7z\xbc\xaf'\x1c", 'a RAR archive': rb'Rar!\x1a\x07',
+    'a zip archive': rb'PK(?:\x03\x04|\x05\x06)',
+    'a 7z archive': rb"7z\xbc\xaf'\x1c", 'a RAR archive': rb'Rar!\x1a\x07',
     'LZ4': rb'\x04"M\x18', 'a Parquet file': rb'PAR1[\x15\x19]', 'a PDF file': rb'%PDF-\d',
     'an Office file of before 2007, or one with a password': rb'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1',
     'UTF-32': rb'\xff\xfe\0\0|\0\0\xfe\xff', 'UTF-16': rb'\xff\xfe|\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]'}
@@ -186,7 +187,8 @@ def bounded_lines(
                                            f'is UTF-16, convert it: iconv -f utf-16 -t utf-8')
         if number==1 and line.rstrip(b'\r\n').count(b'\r')>1 and (len(line)>MAX_LINE_BYTES or not file.peek(1)):
             raise InputError(f"{path}, line 1: lone carriage returns end its lines; convert the file: tr '\\r' '\\n'")
-        if len(line)>MAX_LINE_BYTES: raise InputError(f'{path}, line {number}: longer than {MAX_LINE_BYTES/2**20:g} MiB')
+        if len(line)>MAX_LINE_BYTES:
+            raise InputError(f'{path}, line {number}: longer than {MAX_LINE_BYTES/2**20:g} MiB')
         yield line
 
 def _that_fit(lines, path):
@@ -215,8 +217,8 @@ def read_parallel(
     "Read two parallel files, which must have the same number of lines"
     ko,en = text_lines(ko_file),text_lines(en_file)
     if len(ko)!=len(en):
-        raise InputError(f'{printable(ko_file, 200)} has {len(ko):,} lines, {printable(en_file, 200)} has {len(en):,}: line n of one must translate '
-                         f'line n of the other, so mend the files first')
+        raise InputError(f'{printable(ko_file, 200)} has {len(ko):,} lines, {printable(en_file, 200)} has {len(en):,}: '
+                         f'line n of one must translate line n of the other, so mend the files first')
     return list(zip(ko, en))
 
 # %% ../nbs/20_formats.ipynb #d8c73e54
@@ -298,7 +300,8 @@ def field_text(
 )->str: # Text without line breaks
     "Take a field as one line of text"
     if not isinstance(value, str):
-        raise InputError(f'{where}: needs a text, got {printable(json.dumps(value, ensure_ascii=False, default=str), 40)}')
+        said = json.dumps(value, ensure_ascii=False, default=str)
+        raise InputError(f'{where}: needs a text, got {printable(said, 40)}')
     if '\0' in value: raise InputError(f'{where}: holds a zero byte')
     try: value.encode()
     except UnicodeEncodeError: raise InputError(f'{where}: holds half a character (a lone surrogate)') from None
@@ -496,7 +499,8 @@ def _po_catalogue(file):
     lines,file,size = text_lines(file),printable(file, 200),0
     for number,line in enumerate(lines, 1):
         size = size+len(line) if line.startswith('"') else len(line)
-        if size>_MAX_MESSAGE: raise InputError(f'{file}, line {number}: a message of more than {_MAX_MESSAGE:,} characters')
+        if size>_MAX_MESSAGE:
+            raise InputError(f'{file}, line {number}: a message of more than {_MAX_MESSAGE:,} characters')
         if not _PO_LINE.fullmatch(line): raise InputError(f'{file}, line {number}: not a PO file (neither a comment '
                                                           f'nor a keyword with a quoted text)')
     if not any(lines): return polib.POFile()
@@ -516,7 +520,8 @@ def _po_entries(file):
         ko,en = ((entry.msgstr_plural.get(0, ''),entry.msgid_plural) if entry.msgid_plural
                  else (entry.msgstr,entry.msgid))
         reason = 'obsolete' if entry.obsolete else 'fuzzy' if entry.fuzzy else 'not translated' if not ko else ''
-        yield reason or tuple(field_text(side, f'{printable(file, 200)}, line {entry.linenum}').strip() for side in (ko, en))
+        where = f'{printable(file, 200)}, line {entry.linenum}'
+        yield reason or tuple(field_text(side, where).strip() for side in (ko, en))
 
 def read_po(
     file, # A message catalogue, .po
@@ -540,11 +545,13 @@ class _Part:
         refuse_bomb(self.packed, self.size, self.name, 2**22)
         return block
 
-def _part_events(archive, part, name): return (e for events in xml_events(_Part(archive, part, name), name) for e in events)
+def _part_events(archive, part, name):
+    return (e for events in xml_events(_Part(archive, part, name), name) for e in events)
 
 def _first_sheet(archive, name):
     "The parts that hold the first sheet and, where there is one, the table of strings"
-    ids = [a.get('id') for k,t,*more in _part_events(archive, 'xl/workbook.xml', name) if k=='<' and t=='sheet' for a in more]
+    ids = [more[0].get('id') for k,t,*more in _part_events(archive, 'xl/workbook.xml', name)
+           if k=='<' and t=='sheet']
     where = {}
     for k,t,*more in _part_events(archive, 'xl/_rels/workbook.xml.rels', name):
         if k=='<' and t=='Relationship':

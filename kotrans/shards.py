@@ -47,7 +47,8 @@ def shard_files(
     path:str, # A folder, a file, or a pattern such as `shards/*.jsonl.gz`
 )->list: # Files that can be read, in the order of their names
     "The shards in a folder; an `InputError` if there are none, or files of several kinds"
-    there = _files_in(path) if Path(path).is_dir() else [path] if Path(path).is_file() else glob.glob(path, recursive=True)
+    there = (_files_in(path) if Path(path).is_dir() else [path] if Path(path).is_file()
+             else glob.glob(path, recursive=True))
     found = sorted(f for f in there if _kind(f) and Path(f).is_file())
     kinds,name = sorted({_kind(f) for f in found}),printable(path, 200)
     if not found: raise InputError(f'{name}: no shards here; expected files that end in {", ".join(_KINDS)} (also '
@@ -126,7 +127,7 @@ class Shards:
     def __init__(self,
         path:str, # Folder or pattern of shards, or a repository of the hub
         tokenizers:tuple, # Source and target `Tokenizer`
-        config:TransformerConfig, # `encoded_dir`, `max_len`, `columns`, `revision`, cleaning, `shards_per_epoch`, `keep_shards`, `seed`
+        config:TransformerConfig, # `encoded_dir`, `max_len`, `columns`, cleaning, `shards_per_epoch`, `seed`
         workers:int=0, # Processes that encode; 0 takes one for each core
     ):
         self.path,self.tokenizers,self.config,self.workers = path,tokenizers,config,workers
@@ -215,7 +216,7 @@ def at(self:Shards,
         following = self.window(epoch+1)
         if not self.config.keep_shards:
             for f in self.folder.iterdir():
-                if f.is_dir() and f.name.isdecimal() and int(f.name) not in {*self.window(epoch), *following}: shutil.rmtree(f)
+                if f.name.isdecimal() and int(f.name) not in {*self.window(epoch), *following}: shutil.rmtree(f)
         self.coming = threading.Thread(target=self._prepare, args=(following,), daemon=True)
         self.coming.start()
     broadcast_from_rank0(None, int(os.environ.get('WORLD_SIZE', 1)))     # the others wait
