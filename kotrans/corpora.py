@@ -286,7 +286,7 @@ register_source(Source('aihub', "your own download of AI Hub's corpora", 'that o
 # %% ../nbs/21_corpora.ipynb #b7aad3b0
 def _again(folder):
     "The command that makes `folder` anew"
-    place = '' if str(folder.parent)=='data/raw' else f' --raw-dir {printable(folder.parent, 200)}'
+    place = '' if str(folder.parent)=='data/raw' else f' --raw-dir {shlex.quote(printable(folder.parent, 200))}'
     return (f'make it anew with: kotrans-download-data {printable(folder.name)} --force{place}'
             + (', naming your files' if folder.name=='local' else ''))
 

@@ -234,7 +234,8 @@ def tsv_rows(
         if not line.strip() and len(row)==1: continue
         if len(row)!=len(names):
             raise InputError(f'{printable(file, 200)}, line {number}: {len(row)-1} tabs, but {len(names)} columns '
-                             f'({", ".join(names)}) need {len(names)-1}')
+                             f'({printable(", ".join(names))}) need {len(names)-1}; name them in their order, as in '
+                             f'--columns ko,en,source')
         if number==start and row!=names and sorted(row)==sorted(names):
             raise InputError(f'{printable(file, 200)}, line {number}: names the columns {",".join(row)}, not '
                              f'{",".join(names)}; say --columns {",".join(row)}')

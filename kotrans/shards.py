@@ -113,13 +113,15 @@ def _notes(folder):
                                            for o in notes.values())
     return notes if good else {}
 
-def _told(folder, path): return _notes(folder).get(os.path.abspath(path), {})
+def _place(path): return os.path.abspath(path) if Path(path).exists() or glob.has_magic(path) else path
+
+def _told(folder, path): return _notes(folder).get(_place(path), {})
 
 def _note(folder, path, columns, revision):
     "Note what encoding was told, where it is news"
     notes,told = _notes(folder),dict(columns=columns, revision=revision)
-    if notes.get(os.path.abspath(path), dict(columns='', revision=''))!=told:
-        write_json(folder/'told.json', notes | {os.path.abspath(path): told})
+    if notes.get(_place(path), dict(columns='', revision=''))!=told:
+        write_json(folder/'told.json', notes | {_place(path): told})
 
 # %% ../nbs/39_shards.ipynb #5205a7dc
 class Shards:
@@ -177,10 +179,11 @@ def encode(self:Shards,
 )->EncodedCorpus: # Mapped from its files
     "Encode a shard, unless that is done"
     place,key = self.folder/f'{number:05}',self.key(number)
+    if read_header(place).get('key')!=key:
+        chunks = encode_chunks(self._chunks(number), *self.tokenizers, self.config.max_len, self.workers)
+        write_corpus(place, chunks, key, self.tokenizers)
     _note(self.folder, self.path, self.columns, self.revision)
-    if read_header(place).get('key')==key: return open_corpus(place)
-    chunks = encode_chunks(self._chunks(number), *self.tokenizers, self.config.max_len, self.workers)
-    return write_corpus(place, chunks, key, self.tokenizers)
+    return open_corpus(place)
 
 # %% ../nbs/39_shards.ipynb #a6047b48
 @patch
