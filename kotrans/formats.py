@@ -51,7 +51,7 @@ def file_kind(
     return next((kind for kind,pattern in _STARTS.items() if pattern.match(start)), '')
 
 # %% ../nbs/20_formats.ipynb #2406ca15
-MAX_RATIO = 300 # How many times its size a compressed file may unfold to, beyond some megabytes
+MAX_RATIO = 100 # How many times its size a compressed file may unfold to, beyond some megabytes
 _PIECE = 2**20
 
 def refuse_bomb(
