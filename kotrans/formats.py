@@ -446,7 +446,7 @@ def _tmx_units(file):
     "The units of a translation memory: lists of language and text, which is `None` where there is no segment"
     unit,variant,coded = None,None,[]          # `coded`: for each open tag of the segment, is it code?
     number,size,name = 0,0,printable(file, 200)
-    with open_bytes(file, utf16=True, free=2**22) as f:
+    with open_bytes(file, utf16=True, free=2**20) as f:
         for kind,what,*more in (e for events in xml_events(f, name) for e in events):
             size += 20 if kind else len(what)
             if unit is not None and size>MAX_LINE_BYTES: raise InputError(f'{name}, unit {number}: without an end')
@@ -543,7 +543,7 @@ class _Part:
         self.file,self.packed,self.size,self.name = archive.open(info),info.compress_size,0,name
     def read(self, n):
         block = self.file.read(n); self.size += len(block)
-        refuse_bomb(self.packed, self.size, self.name, 2**22)
+        refuse_bomb(self.packed, self.size, self.name, 2**20)
         return block
 
 def _part_events(archive, part, name):
