@@ -67,9 +67,10 @@ def length_ratio_too_high(
 # %% ../nbs/23_cleaning.ipynb #9870dd30
 def markup(
     pair:Pair, # A normalised pair
-    config:BaseConfig, # Not asked here
+    config:BaseConfig, # Its `max_chars`: a side fifty times as long is left to `too_long`
 )->Pair|None: # The pair without markup, or nothing where there was none
     "Remove markup from both sides"
+    if max(len(s) for s in pair)>50*config.max_chars: return None
     ko,en = (normalise(plain_text(s)) if '&' in s or '<' in s else s for s in pair)
     if (ko, en)!=tuple(pair): return ko,en
 
@@ -170,9 +171,16 @@ def _apart(text):
     commas = [w for w in written_numbers(text) if re.fullmatch(r'\d+,(?!\d{3}$)\d+', w)]
     return {float(n) for w in commas for n in w.split(',')}
 
+_SHORT = re.compile(r'(\d[\d,]{0,20}(?:\.\d{1,9})?)(K|k|M|mn|B|bn|T|tn)\b')
+_SIZES = dict(k=10**3, m=10**6, b=10**9, t=10**12)
+
+def _shortened(text):
+    "The numbers that headlines shorten: $5M, 1.5bn"
+    return {round(float(n.replace(',', ''))*_SIZES[unit[0].lower()], 6) for n,unit in _SHORT.findall(text)}
+
 def _other_readings(pair):
     "What else the sides may mean, the Korean and the English: number words, and separators read otherwise"
-    both = _same_separators(pair)
+    both = _same_separators(pair) | _shortened(pair[0]) | _shortened(pair[1])
     ko,en = map(number_words, pair)
     return both | _apart(pair[0]) | ko-en, both | _apart(pair[1]) | en-ko
 

@@ -88,17 +88,21 @@ _TAGS = re.compile(r'''<(a|b|big|em|font|i|p|small|span|strong|sub|sup|tt|u)(?:[
                      | <br[ ]?/?>                                                     # or a line break''', re.I|re.X)
 _ENTITY = re.compile(r'&(?:\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});')
 
+_PASSES = 10 # How deep a sentence may be nested or escaped
+
 def _untag(m): return ' ' if not m[1] else m[2] or ' '
 
 def plain_text(
     text:str, # A sentence, perhaps from a web page
 )->str: # Without matching formatting tags and without entities
     "Remove the markup from `text`"
-    while '&' in text or '<' in text:
-        new = _ENTITY.sub(lambda m: html.unescape(m[0]), _TAGS.sub(_untag, text))
-        if new==text: break
-        text = new
-    return text
+    new = text
+    for _ in range(_PASSES):
+        before = new
+        if '<' in new: new = _TAGS.sub(_untag, new)
+        if '&' in new: new = _ENTITY.sub(lambda m: html.unescape(m[0]), new)
+        if new==before: return new
+    return text                                       # no sentence
 
 # %% ../nbs/22_normalising.ipynb #e9ab1002
 _NUMBER = re.compile(r'\d+(?:[.,:]\d+)*')
@@ -121,11 +125,12 @@ def number_values(
 # %% ../nbs/22_normalising.ipynb #6c092044
 _UNITS = dict(십=10, 백=100, 천=1000, 만=10**4, 억=10**8, 조=10**12,
               hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
-_BIG_KO = re.compile(r'''(?: \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+  # 3만, 1억 2천만
-                         (?: \d[\d,]* [백천]? (?!\d) )?                         # the rest below 만: 5천, 500
-                       | \d[\d,]*(?:\.\d+)? 천 (?![가-힣])                      # 2천 alone''', re.X)
+_START = r'(?<!\d)(?<!\d,)'                # not within a number: else a long one is looked at from each of its digits
+_BIG_KO = re.compile(rf'''{_START} (?: \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+   # 3만, 1억 2천만
+                                   (?: \d[\d,]* [백천]? (?!\d) )?                          # the rest below 만: 5천, 500
+                        | {_START} \d[\d,]*(?:\.\d+)? 천 (?![가-힣])                       # 2천 alone''', re.X)
 _PART_KO = re.compile(r'(\d[\d,]*(?:\.\d+)?)\s?([십백천만억조]*)')
-_BIG_EN = re.compile(r'(\d[\d,]*(?:\.\d+)?)[\s-]*(hundred|thousand|million|billion|trillion)\b', re.I)
+_BIG_EN = re.compile(_START + r'(\d[\d,]*(?:\.\d+)?)[\s-]*(hundred|thousand|million|billion|trillion)\b', re.I)
 
 def _product(number, units):
     value = float(number.replace(',', ''))
