@@ -16,7 +16,8 @@ import kotrans
 from .files import InputError,atomic_write,printable
 from .config import TransformerConfig
 from .tokenizer import Tokenizer
-from .schema import MAX_VALUES,all_finite,check_values,in_file,mapping,plain,record,sequence,tensor,text,whole
+from .schema import (MAX_VALUES,all_finite,check_values,dict_of,in_file,list_of,plain_value,record,tensor_of,
+                            text_upto,whole_number)
 from .transformer import Transformer
 
 # %% ../nbs/30_checkpoint.ipynb #9fcf0a33
@@ -203,9 +204,9 @@ def tensor_to_bytes(
     return bytes(tensor.cpu().numpy())
 
 # %% ../nbs/30_checkpoint.ipynb #b4ba8d3f
-MODEL = record(dict(model=text(100), config=mapping(plain), weights=mapping(tensor()),
-                    tokenizers=sequence(tensor(dtypes=[torch.uint8]), most=2)),
-               dict(kotrans=text(100), epoch=whole(), step=whole(), valid=mapping(plain)))
+MODEL = record(dict(model=text_upto(100), config=dict_of(plain_value), weights=dict_of(tensor_of()),
+                    tokenizers=list_of(tensor_of(dtypes=[torch.uint8]), most=2)),
+               dict(kotrans=text_upto(100), epoch=whole_number(), step=whole_number(), valid=dict_of(plain_value)))
 
 # %% ../nbs/30_checkpoint.ipynb #9e1d4479
 def saved_config(
@@ -214,7 +215,7 @@ def saved_config(
 ): # A config of that class
     "Read the config that a checkpoint holds, written by this version of kotrans or an earlier one"
     try:
-        record(dict(config=mapping(plain)))(state, '')
+        record(dict(config=dict_of(plain_value)))(state, '')
         return kind.from_saved(state['config'])
     except InputError as e:
         wrote = printable(state.get('kotrans', 'a version that is not named'), 20)
@@ -245,7 +246,7 @@ def check_weights(
         like = f'{part}.0.{rest}' if part in layers and re.fullmatch('0|[1-9][0-9]{0,8}', number) else name
         if like not in shapes or like!=name and int(number)>=layers[part]:
             raise InputError(f'weights.{printable(name)}: no such weight in a model of this config')
-        tensor(shapes[like])(w, f'weights.{name}')
+        tensor_of(shapes[like])(w, f'weights.{name}')
     wanted = len(shapes)+sum((n-1)*count[part] for part,n in layers.items())
     if len(weights)!=wanted: raise InputError(f'weights: {len(weights):,}, and a model of this config has {wanted:,}')
 

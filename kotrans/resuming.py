@@ -8,11 +8,16 @@ __all__ = ['PLAN', 'MAY_CHANGE', 'ResumableTrainer', 'run_state']
 # %% ../nbs/32_resuming.ipynb #96456785
 import time
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+import torch
 from fastcore.basics import patch
-from .checkpoint import (STEPS,keep_last,load_checkpoint,remove_partial_checkpoints,save_checkpoint,
-                                tensor_to_bytes)
-from .files import InputError
+from .checkpoint import (MODEL,STEPS,keep_last,load_checkpoint,remove_partial_checkpoints,save_checkpoint,
+                                saved_config,tensor_to_bytes)
+from .files import InputError,printable
+from .noam import noam_rate
+from .schema import (dict_of,in_file,list_of,plain_value,real_number,record,tensor_of,text_upto,
+                            whole_number)
 from .training import RunState,Trainer,zero_sums
 
 # %% ../nbs/32_resuming.ipynb #e927420f
@@ -37,6 +42,23 @@ def corpus_hash(self:ResumableTrainer)->str: # 64 hexadecimal digits
     if not hasattr(self, '_corpus_hash'): self._corpus_hash = self.train_loader.source.fingerprint()
     return self._corpus_hash
 
+# %% ../nbs/32_resuming.ipynb #caf9da9c
+_means = {name: real_number(nan=True) for name in 'train_loss train_ppl tokens_per_second seconds'.split()}
+
+def _row(required):
+    "Schema of a row: some numbers that it has, and only numbers under other names"
+    def check(value, where): dict_of(real_number(nan=True))(value, where); record(required)(value, where)
+    return check
+
+def _epoch_row(value, where):
+    "Schema of `RunState.epoch_row`"
+    if value!={}: _row(_means)(value, where)
+
+_OF_KIND = {int: whole_number(), float: real_number(), bool: plain_value, str: text_upto(), dict: dict_of(plain_value), list: list_of(plain_value)}
+_RUN = {f.name: _OF_KIND[f.type] for f in fields(RunState)} | dict(
+    epoch_row=_epoch_row, history=list_of(_row(_means | dict(epoch=real_number(0), step=whole_number(), lr=real_number(0)))),
+    sums=record(dict(loss=real_number(), nll=real_number(), tokens=real_number(0), seconds=real_number(0))))
+
 # %% ../nbs/32_resuming.ipynb #f8fdf57c
 _RENAMED = dict(bad='bad_in_a_row', row='epoch_row', stale='epochs_since_best', spent='elapsed')
 
@@ -44,11 +66,12 @@ def run_state(
     saved:dict, # Fields stored in a checkpoint, by this version of kotrans or an earlier one
 )->RunState: # Fields that are not stored keep their defaults
     "Make a `RunState` from a checkpoint; unknown fields are an `InputError`"
-    fields = {_RENAMED.get(k, k): v for k,v in saved.items()}
-    unknown = fields.keys()-vars(RunState()).keys()
-    if unknown: raise InputError(f"a run's state has no {', '.join(sorted(unknown))}; "
+    values = {_RENAMED.get(k, k): v for k,v in saved.items()}
+    unknown = values.keys()-vars(RunState()).keys()
+    if unknown: raise InputError(f"a run's state has no {printable(', '.join(sorted(map(str, unknown))))}; "
                                  'resume with the kotrans that wrote it')
-    return RunState(**fields)
+    record({}, _RUN)(values, 'training.run')
+    return RunState(**values)
 
 # %% ../nbs/32_resuming.ipynb #a90b7554
 @patch
@@ -175,17 +198,51 @@ def differences(self:ResumableTrainer,
     if state['training']['corpus']!=self.corpus_hash(): found['corpus'] = f'another corpus than that in {c.data_dir}'
     if [tensor_to_bytes(t) for t in state['tokenizers']]!=[t.model_bytes for t in self.tokenizers]:
         found['tokenizers'] = f'other tokenizers than those in {c.vocab_dir}'
-    saved,here = self.saved_config(state).to_dict(),c.to_dict()
-    other = [f'{k}={v!r} (now {here.get(k)!r})' for k,v in saved.items() if k not in MAY_CHANGE and v!=here.get(k)]
+    saved,here = saved_config(state, type(c)).to_dict(),c.to_dict()
+    other = [f'{k}={printable(repr(v))} (now {here.get(k)!r})' for k,v in saved.items()
+             if k not in MAY_CHANGE and v!=here.get(k)]
     if other: found['config'] = f"another config: {', '.join(other)}"
     return found
 
+# %% ../nbs/32_resuming.ipynb #41f443e9
+_TRAINING = record(dict(run=dict_of(lambda *_: None), corpus=text_upto(100),
+    optimizer=record(dict(state=dict_of(dict_of(tensor_of()), keys=(int,)),
+                          param_groups=list_of(record(dict(params=list_of(whole_number())))))),
+    scheduler=record(dict(last_epoch=whole_number()))), dict(ranks=whole_number(1), average=dict_of(tensor_of())))
+
+# %% ../nbs/32_resuming.ipynb #3560fe54
 @patch
-def saved_config(self:ResumableTrainer,
-    state:dict, # A checkpoint
-): # A config of the class of this run's
-    "Read the config of a checkpoint, written by this version of kotrans or an earlier one"
-    return type(self.config).from_saved(state['config'])
+def check_training(self:ResumableTrainer,
+    state:dict, # A checkpoint with training state
+)->RunState: # Stored in it
+    "Raise an `InputError` unless all that resuming reads is there and of its kind"
+    MODEL(state, '')
+    _TRAINING(state['training'], 'training')
+    ours = type(self.model).__name__
+    if state['model']!=ours: raise InputError(f"model: a {printable(state['model'], 40)}, and this run trains a {ours}")
+    return run_state(state['training']['run'])
+
+# %% ../nbs/32_resuming.ipynb #d48a8e88
+@patch
+def check_fit(self:ResumableTrainer,
+    state:dict, # A checkpoint whose kinds are right
+):
+    "Raise an `InputError` unless weights, optimizer and schedule have the shapes and the numbers of this run's"
+    training,count = state['training'],tensor_of((), [torch.float32])
+    record({k: tensor_of(w.shape) for k,w in self.model.state_dict().items()}, closed=True)(state['weights'], 'weights')
+    groups,saved = self.optimizer.state_dict()['param_groups'],training['optimizer']
+    if [[*g['params']] for g in saved['param_groups']]!=[g['params'] for g in groups]:
+        raise InputError('training.optimizer.param_groups: of another optimizer')
+    steps = run_state(training['run']).step
+    whole_number(0, steps)(training['scheduler']['last_epoch'], 'training.scheduler.last_epoch')
+    params = [p for g in self.optimizer.param_groups for p in g['params']]
+    moments = {i: dict(step=count, exp_avg=tensor_of(p.shape, [p.dtype]), exp_avg_sq=tensor_of(p.shape, [p.dtype]))
+               for i,p in enumerate(params)}
+    if not saved['state'] and not training['scheduler']['last_epoch']: return         # saved before the first step
+    record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)(saved['state'], 'training.optimizer.state')
+    for i,m in saved['state'].items():
+        if not 0<=m['step'].item()<=steps or m['exp_avg_sq'].numel() and m['exp_avg_sq'].min()<0:
+            raise InputError(f'training.optimizer.state.{i}: numbers that Adam cannot have computed')
 
 # %% ../nbs/32_resuming.ipynb #2bda1d4c
 @patch
@@ -198,11 +255,10 @@ def resume(self:ResumableTrainer,
     if 'training' not in state:
         raise InputError(f'{path}: holds a model, not a run; '
                          'resume from a checkpoint_epoch_N.pt or checkpoint_step_N.pt')
-    found,run = self.differences(state),run_state(state['training']['run'])
+    with in_file(path): run,found = self.check_training(state),self.differences(state)
     _refuse(path, found, anyway)
-    try: self.load_state(state, run, found)
-    except (RuntimeError, ValueError):
-        raise InputError(f'{path}: its weights do not fit this config; train anew') from None
+    with in_file(f'{path}: its contents do not fit this config; train anew'): self.check_fit(state)
+    self.load_state(state, run, found)
 
 def _refuse(path, found, anyway):
     "Raise an `InputError` for differences that are not allowed by name"
@@ -222,20 +278,17 @@ def load_state(self:ResumableTrainer,
 ):
     "Load weights, optimizer, schedule and the state of the run"
     self.model.load_state_dict(state['weights'])
-    self.load_optimizer(state['training'], 'config' in found)
-    self.run,saved = run,self.saved_config(state)
+    self.load_optimizer(state['training'])
+    self.run,saved = run,saved_config(state, type(self.config))
     if 'corpus' in found or any(getattr(saved, k)!=getattr(self.config, k) for k in PLAN):
         run.position,run.sums = 0,zero_sums()
 
 @patch
 def load_optimizer(self:ResumableTrainer,
     training:dict, # Training state of a checkpoint, with `optimizer` and `scheduler`
-    new_config:bool, # Whether the config differs from the checkpoint's
 ):
-    "Restore optimizer and schedule; a changed config overrides their saved hyperparameters"
-    ours = [{k: v for k,v in g.items() if k!='params'} for g in self.optimizer.param_groups]
-    schedule = {k: getattr(self.scheduler, k) for k in ('d_model', 'warmup_steps', 'factor')}
-    self.optimizer.load_state_dict(training['optimizer'])
-    self.scheduler.load_state_dict(training['scheduler'] | (schedule if new_config else {}))
-    if not new_config: return
-    for g,o,rate in zip(self.optimizer.param_groups, ours, self.scheduler.get_lr()): g.update(o | dict(lr=rate))
+    "Restore the optimizer's averages and the place in the schedule; all else follows from the config"
+    c,steps,groups = self.config,training['scheduler']['last_epoch'],self.optimizer.state_dict()['param_groups']
+    self.optimizer.load_state_dict(dict(state=training['optimizer']['state'], param_groups=groups))
+    rate = noam_rate(steps+1, c.d_model, c.warmup_steps, c.lr_factor)
+    self.scheduler.load_state_dict(dict(last_epoch=steps, _step_count=steps+1, _last_lr=[rate]*len(groups)))
