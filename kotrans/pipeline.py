@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 import sacrebleu,torch
 import kotrans
-from .checkpoint import load_checkpoint,newest_checkpoint,pick_device
+from .checkpoint import load_checkpoint,newest_checkpoint,pick_device,saved_config
 from .config import TransformerConfig,load_config,preset as get_preset
 from .corpora import download_data,embedded_corpus
 from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
@@ -25,6 +25,7 @@ from .formats import read_parallel
 from .fused_loss import FusedModelWithLoss
 from .masking import padding_mask,target_mask
 from .resuming import MAY_CHANGE
+from .schema import in_file
 from .shards import Shards
 from .splitting import choose_source,split_data
 from .tokenizer import load_tokenizers,train_tokenizers
@@ -274,7 +275,8 @@ def run_config(
     if preset and config: raise InputError('preset and config: give at most one of them')
     described = (load_config(config) if config else get_preset(preset or 'base')).replace(**fields)
     if not resume: return described
-    saved = TransformerConfig.from_saved(load_checkpoint(resume)['config'])
+    state = load_checkpoint(resume)
+    with in_file(resume): saved = saved_config(state)
     c = described if preset or config else saved.replace(**fields)
     sizes = {n: getattr(saved, n) for n in ('src_vocab_size', 'tgt_vocab_size') if n not in fields}
     c = c.replace(**sizes)                          # the tokenizers know better

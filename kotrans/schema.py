@@ -21,8 +21,11 @@ def all_finite(
     tensors, # Tensors on any devices
 )->bool: # Without NaN and infinities
     "Whether all numbers in `tensors` are finite, at one pass over them and without a copy"
-    ends = [end.isfinite() for t in tensors if t.is_floating_point() and t.numel() for end in t.detach().aminmax()]
-    return not ends or all(end.item() for end in ends)
+    ends = {}
+    for t in tensors:
+        if t.is_floating_point() and t.numel():
+            ends.setdefault(t.device, []).extend(end.isfinite() for end in t.detach().aminmax())
+    return all(torch.stack(found).all().item() for found in ends.values())
 
 # %% ../nbs/29_schema.ipynb #3c9779ed
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16,
