@@ -81,7 +81,7 @@ def check_archive(
         for i,(op,name,_) in enumerate(pickletools.genops(z.open(pickles[0]))):
             called = op.name in ('GLOBAL', 'STACK_GLOBAL', 'INST', 'OBJ', 'NEWOBJ', 'NEWOBJ_EX')
             if called and (op.name!='GLOBAL' or name not in _NAMES): raise pickle.UnpicklingError(name)
-            if i>3*MAX_VALUES: raise InputError(f'more than {MAX_VALUES:,} values')
+            if i>2*MAX_VALUES: raise InputError(f'more than {MAX_VALUES:,} values')
 
 # %% ../nbs/30_checkpoint.ipynb #50ac8cf4
 def load_checkpoint(

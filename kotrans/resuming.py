@@ -239,7 +239,8 @@ def check_fit(self:ResumableTrainer,
     moments = {i: dict(step=count, exp_avg=tensor_of(p.shape, [p.dtype]), exp_avg_sq=tensor_of(p.shape, [p.dtype]))
                for i,p in enumerate(params)}
     if not saved['state'] and not training['scheduler']['last_epoch']: return         # saved before the first step
-    record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)(saved['state'], 'training.optimizer.state')
+    whole = record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)
+    whole(saved['state'], 'training.optimizer.state')
     for i,m in saved['state'].items():
         if not 0<=m['step'].item()<=steps or m['exp_avg_sq'].numel() and m['exp_avg_sq'].min()<0:
             raise InputError(f'training.optimizer.state.{i}: numbers that Adam cannot have computed')

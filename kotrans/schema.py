@@ -13,7 +13,7 @@ import torch
 from .files import InputError,printable
 
 # %% ../nbs/29_schema.ipynb #bb1977d7
-MAX_VALUES = 1_000_000 # Values in a file, those within others included
+MAX_VALUES = 400_000 # Values in a file, those within others included
 MAX_DEPTH = 16 # Containers within one another
 
 # %% ../nbs/29_schema.ipynb #a3d0924e
@@ -112,7 +112,10 @@ def text_upto(
                                      f'a text of at most {limit:,} characters', value)
 
 # %% ../nbs/29_schema.ipynb #1a940293
-def plain_value(value, where):
+def plain_value(
+    value, # Any value
+    where:str, # Its place, for the message
+):
     "Schema of a number, a text, true or false, or nothing"
     _need(value is None or type(value) in (bool, int, float, str), where, 'a plain value', value)
 
