@@ -54,9 +54,11 @@ def _epoch_row(value, where):
     "Schema of `RunState.epoch_row`"
     if value!={}: _row(_means)(value, where)
 
-_OF_KIND = {int: whole_number(), float: real_number(), bool: plain_value, str: text_upto(), dict: dict_of(plain_value), list: list_of(plain_value)}
+_OF_KIND = {int: whole_number(), float: real_number(), bool: plain_value, str: text_upto(), dict: dict_of(plain_value),
+            list: list_of(plain_value)}
+_place = dict(epoch=real_number(0), step=whole_number(), lr=real_number(0))
 _RUN = {f.name: _OF_KIND[f.type] for f in fields(RunState)} | dict(
-    epoch_row=_epoch_row, history=list_of(_row(_means | dict(epoch=real_number(0), step=whole_number(), lr=real_number(0)))),
+    epoch_row=_epoch_row, history=list_of(_row(_means | _place)),
     sums=record(dict(loss=real_number(), nll=real_number(), tokens=real_number(0), seconds=real_number(0))))
 
 # %% ../nbs/32_resuming.ipynb #f8fdf57c

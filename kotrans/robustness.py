@@ -58,6 +58,42 @@ def add_gradients(self:RobustTrainer,
     self.warn(f'step {self.step}: out of GPU memory with {longest} sentences; tried again in halves')
     return self.add_gradients([h for b in batches for h in (split_batch(b) if len(b)>1 else [b])], num_tokens)
 
+# %% ../nbs/34_robustness.ipynb #3357d5f1
+CHECK_EVERY = 100 # Steps between two looks at the weights
+EXTREME_NORM = 1000. # Norm of a gradient after which the weights are looked at
+
+# %% ../nbs/34_robustness.ipynb #32499c67
+@patch
+def check_finite(self:RobustTrainer):
+    "Raise an `InputError` if weights, their moving average or the optimizer's averages are not finite"
+    moments = [v for state in self.optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
+    if all_finite([*self.model.parameters(), *self.average.values(), *moments]): return
+    raise InputError(f'step {self.step}: an update has left weights that are not finite; {self.last_good()}. '
+                     'Go on from there with a smaller --lr-factor or a longer --warmup-steps')
+
+@patch
+def last_good(self:RobustTrainer)->str: # Part of a sentence
+    "Name the newest checkpoint that this run has written, or was resumed from, and that is still there"
+    self.finish_saving()
+    if self.rank: return 'rank 0 names the last good checkpoint'
+    if self.last_saved and Path(self.last_saved).exists(): return f'the last good checkpoint is {self.last_saved}'
+    return 'this run has saved no checkpoint before'
+
+@patch
+def step_save_due(self:RobustTrainer)->bool: # `False` while steps are skipped
+    "Whether a checkpoint is due after this step"
+    return not self.run.bad_in_a_row and super(RobustTrainer, self).step_save_due()
+
+# %% ../nbs/34_robustness.ipynb #ff3a2afa
+@patch
+def resume(self:RobustTrainer,
+    path, # A checkpoint with training state
+    anyway:str='', # What may differ nevertheless: corpus, tokenizers, config, with commas between
+):
+    "Load a run from a checkpoint, to go on where it was saved; a mismatch is an `InputError`"
+    super(RobustTrainer, self).resume(path, anyway)
+    self.run.bad_in_a_row,self.last_saved = 0,path
+
 # %% ../nbs/34_robustness.ipynb #f37dcca4
 @patch
 def update(self:RobustTrainer,
@@ -106,42 +142,6 @@ def end_step(self:RobustTrainer):
         raise InputError(f'{bad} steps in a row had no finite gradient; {self.last_good()}. Look at the lines named '
                          'above, or take a smaller --lr-factor or a longer --warmup-steps')
     self.check_stop()
-
-# %% ../nbs/34_robustness.ipynb #3357d5f1
-CHECK_EVERY = 100 # Steps between two looks at the weights
-EXTREME_NORM = 1000. # Norm of a gradient after which the weights are looked at
-
-# %% ../nbs/34_robustness.ipynb #32499c67
-@patch
-def check_finite(self:RobustTrainer):
-    "Raise an `InputError` if weights, their moving average or the optimizer's averages are not finite"
-    moments = [v for state in self.optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
-    if all_finite([*self.model.parameters(), *self.average.values(), *moments]): return
-    raise InputError(f'step {self.step}: an update has left weights that are not finite; {self.last_good()}. '
-                     'Go on from there with a smaller --lr-factor or a longer --warmup-steps')
-
-@patch
-def last_good(self:RobustTrainer)->str: # Part of a sentence
-    "Name the newest checkpoint that this run has written, or was resumed from, and that is still there"
-    self.finish_saving()
-    if self.rank: return 'rank 0 names the last good checkpoint'
-    if self.last_saved and Path(self.last_saved).exists(): return f'the last good checkpoint is {self.last_saved}'
-    return 'this run has saved no checkpoint before'
-
-@patch
-def step_save_due(self:RobustTrainer)->bool: # `False` while steps are skipped
-    "Whether a checkpoint is due after this step"
-    return not self.run.bad_in_a_row and super(RobustTrainer, self).step_save_due()
-
-# %% ../nbs/34_robustness.ipynb #ff3a2afa
-@patch
-def resume(self:RobustTrainer,
-    path, # A checkpoint with training state
-    anyway:str='', # What may differ nevertheless: corpus, tokenizers, config, with commas between
-):
-    "Load a run from a checkpoint, to go on where it was saved; a mismatch is an `InputError`"
-    super(RobustTrainer, self).resume(path, anyway)
-    self.run.bad_in_a_row,self.last_saved = 0,path
 
 # %% ../nbs/34_robustness.ipynb #6a0172b0
 @contextmanager
