@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT', 'STEPS', 'MODEL', 'MAX_POSITIONS', 'fingerprint', 'save_checkpoint', 'check_archive', 'load_checkpoint',
            'snapshot', 'numbered', 'keep_last', 'newest_checkpoint', 'remove_partial_checkpoints', 'pick_device',
-           'bytes_to_tensor', 'tensor_to_bytes', 'saved_config', 'weight_shapes', 'check_weights', 'read_model',
-           'restore', 'average_weights', 'average']
+           'bytes_to_tensor', 'tensor_to_bytes', 'saved_config', 'weight_shapes', 'check_weights', 'model_config',
+           'read_model', 'restore', 'average_weights', 'average']
 
 # %% ../nbs/30_checkpoint.ipynb #f54cad2a
 import hashlib,pickle,pickletools,re,warnings,zipfile
@@ -267,21 +267,28 @@ def _tokenizers(state, config):
     return made
 
 # %% ../nbs/30_checkpoint.ipynb #2d7e5e5b
+def model_config(
+    state:dict, # From `load_checkpoint`
+)->TransformerConfig: # Its config
+    "Check that a `Transformer` can be made from a checkpoint, before anything of its size is"
+    MODEL(state, '')
+    if state['model']!='Transformer':
+        raise InputError(f"model: a {printable(state['model'], 40)}, and this command knows a Transformer")
+    config = saved_config(state)
+    if config.max_len*config.d_model>MAX_POSITIONS:
+        raise InputError(f'config.max_len: {config.max_len:,} positions of width {config.d_model:,} are too many')
+    check_weights(state['weights'], config)
+    return config
+
 def read_model(
     path, # Any checkpoint of a translation model
 )->tuple: # Its state, config, and source and target `Tokenizer`
-    "Read a checkpoint and check that a `Transformer` can be made from it"
+    "Read a checkpoint of a translation model and check it"
     state = load_checkpoint(path)
     if not {'model', 'config', 'weights', 'tokenizers'}<=state.keys():
         raise InputError(f'{path}: a checkpoint, but not of a translation model')
     with in_file(path):
-        MODEL(state, '')
-        if state['model']!='Transformer':
-            raise InputError(f"model: a {printable(state['model'], 40)}, and this command knows a Transformer")
-        config = saved_config(state)
-        if config.max_len*config.d_model>MAX_POSITIONS:
-            raise InputError(f'config.max_len: {config.max_len:,} positions of width {config.d_model:,} are too many')
-        check_weights(state['weights'], config)
+        config = model_config(state)
         return state, config, *_tokenizers(state, config)
 
 # %% ../nbs/30_checkpoint.ipynb #aaec13ee

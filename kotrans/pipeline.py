@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 import sacrebleu,torch
 import kotrans
-from .checkpoint import load_checkpoint,newest_checkpoint,pick_device,saved_config
+from .checkpoint import load_checkpoint,model_config,newest_checkpoint,pick_device
 from .config import TransformerConfig,load_config,preset as get_preset
 from .corpora import download_data,embedded_corpus
 from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
@@ -276,7 +276,7 @@ def run_config(
     described = (load_config(config) if config else get_preset(preset or 'base')).replace(**fields)
     if not resume: return described
     state = load_checkpoint(resume)
-    with in_file(resume): saved = saved_config(state)
+    with in_file(resume): saved = model_config(state)        # before a model of these sizes is built
     c = described if preset or config else saved.replace(**fields)
     sizes = {n: getattr(saved, n) for n in ('src_vocab_size', 'tgt_vocab_size') if n not in fields}
     c = c.replace(**sizes)                          # the tokenizers know better

@@ -68,8 +68,8 @@ def check_finite(self:RobustTrainer):
     "Raise an `InputError` if weights, their moving average or the optimizer's averages are not finite"
     moments = [v for state in self.optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
     if all_finite([*self.model.parameters(), *self.average.values(), *moments]): return
-    raise InputError(f'step {self.step}: an update has left weights that are not finite; {self.last_good()}. '
-                     'Go on from there with a smaller --lr-factor or a longer --warmup-steps')
+    raise InputError(f'step {self.step}: an update has left weights that are not finite; {self.last_good()}. Take a '
+                     'smaller --lr-factor or a longer --warmup-steps (on resuming, with --resume-anyway config)')
 
 @patch
 def last_good(self:RobustTrainer)->str: # Part of a sentence
