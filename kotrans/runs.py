@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from .files import InputError,atomic_write
 from .layers import DecoderLayer,EncoderLayer
 from .resuming import ResumableTrainer
+from .schema import record,tensor_of
 from .training import epoch_line,plot_history
 
 # %% ../nbs/33_runs.ipynb #350efcb6
@@ -74,8 +75,18 @@ def load_state(self:LoggingTrainer,
 ):
     "Load weights, optimizer, schedule, the state of the run, and the moving average of the weights"
     super(LoggingTrainer, self).load_state(state, run, found)
-    for k,v in state['training'].get('average', {}).items():
-        if k in self.average: self.average[k].copy_(v)
+    average = state['training'].get('average') or state['weights']       # a run that had none begins with its weights
+    for k,v in self.average.items(): v.copy_(average[k])
+
+# %% ../nbs/33_runs.ipynb #cfd23d6c
+@patch
+def check_fit(self:LoggingTrainer,
+    state:dict, # A checkpoint whose kinds are right
+):
+    "Raise an `InputError` unless weights, optimizer, schedule and moving average have this run's shapes"
+    super(LoggingTrainer, self).check_fit(state)
+    like = record({n: tensor_of(p.shape) for n,p in self.model.named_parameters()}, closed=True)
+    if state['training'].get('average'): like(state['training']['average'], 'training.average')
 
 # %% ../nbs/33_runs.ipynb #cff7bd9a
 @patch

@@ -293,7 +293,7 @@ def epoch_means(
     sums:dict, # `loss`, `nll`, `tokens`, `seconds`
 )->dict: # `train_loss`, `train_ppl`, `tokens_per_second`, `seconds`
     "Turn an epoch's sums into means per target token and tokens per second"
-    tokens = max(sums['tokens'], 1)
+    tokens = sums['tokens'] or math.nan          # without a step there is no loss
     return dict(train_loss=sums['loss']/tokens, train_ppl=perplexity(sums['nll']/tokens),
                 tokens_per_second=sums['tokens']/max(sums['seconds'], 1e-9), seconds=sums['seconds'])
 
