@@ -4,31 +4,33 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'missing', 'prepare', 'read_split', 'make_trainer', 'fast_model', 'corpus_scores', 'small_config',
-           'sample_pairs', 'make_small', 'validation_bleu', 'machine_name', 'test_report', 'run_config', 'train',
-           'check_pipeline']
+           'sample_pairs', 'make_small', 'validation_bleu', 'machine_name', 'test_sets', 'test_report', 'run_config',
+           'train', 'check_pipeline']
 
 # %% ../nbs/47_pipeline.ipynb #1c996342
 import io,json,math,os,platform,random,shutil,sys,time
-from contextlib import redirect_stdout
+from contextlib import nullcontext,redirect_stdout
 from pathlib import Path
 import sacrebleu,torch
 import kotrans
-from .checkpoint import load_checkpoint,newest_checkpoint,pick_device
+from .checkpoint import (MAY_CHANGE,check_folder,in_the_way,load_checkpoint,look_at,newest_checkpoint,pick_device,
+                                refuse_others,run_files,run_id)
 from .config import TransformerConfig,load_config,preset as get_preset
 from .corpora import download_data,embedded_corpus
 from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
                                  is_main_process)
-from .encoding import encode_split,open_corpus
+from .encoding import encode_split,open_corpus,read_header
 from .fast_linear import keep_freed_memory,use_fast_linear
-from .files import InputError,atomic_write,write_json,write_lines
+from .files import InputError,atomic_write,locked,tell,write_json,write_lines
 from .formats import read_parallel
 from .fused_loss import FusedModelWithLoss
 from .masking import padding_mask,target_mask
-from .resuming import MAY_CHANGE
+from .runs import log_in_the_way,log_run
 from .shards import Shards
 from .splitting import choose_source,split_data
 from .tokenizer import load_tokenizers,train_tokenizers
 from .transformer import Transformer
+from .training import duration
 from .translator import Translator
 
 # %% ../nbs/47_pipeline.ipynb #66ac63f8
@@ -109,7 +111,7 @@ def fast_model(
 # %% ../nbs/47_pipeline.ipynb #01494606
 def _encode(config, src, tgt, progress):
     "Encode what is read from files"
-    if progress is None: progress = sys.stderr.isatty()
+    if progress is None: progress = bool(sys.stderr and sys.stderr.isatty())
     for part in _parts(config): encode_split(config, part, src, tgt, progress=progress)
 
 def _open(config, src, tgt):
@@ -166,15 +168,16 @@ def make_small(
     if SMALL.exists() and not (SMALL/'small.json').exists():
         raise InputError(f'{SMALL}: was not made by kotrans-train --small; move it away')
     c = small_config(config, size)
-    if SMALL.exists(): shutil.rmtree(SMALL)
+    if SMALL.exists():
+        with locked(Path(c.checkpoint_dir)/'.lock', str(SMALL)): shutil.rmtree(SMALL)
     write_json(SMALL/'small.json', dict(size=size, seed=config.seed))
     with redirect_stdout(io.StringIO()) as out:
         said = _sample_raw(config, c, size) if _lacks_splits(config) else _sample_splits(config, c, size)
         train_tokenizers(**c.to_dict())
     for line in out.getvalue().splitlines():
-        if 'next: ' not in line: print(line)            # what comes next follows by itself
-    print(f'small run: {said}, drawn with seed {config.seed}; {c.num_epochs} epochs; '
-          f'everything it makes is in {SMALL}/')
+        if 'next: ' not in line: tell(line)            # what comes next follows by itself
+    tell(f'small run: {said}, drawn with seed {config.seed}; {c.num_epochs} epochs; '
+         f'everything it makes is in {SMALL}/')
 
 # %% ../nbs/47_pipeline.ipynb #b0673395
 def _lacks_splits(config):
@@ -228,6 +231,17 @@ def machine_name(
     if device.type=='cuda': return torch.cuda.get_device_name(device)
     return f'{os.cpu_count()} CPU cores ({platform.machine()})'
 
+# %% ../nbs/47_pipeline.ipynb #95ad8c38
+def test_sets(
+    config:TransformerConfig, # Whose `data_dir` to look in
+)->dict: # Pairs (Korean, English) by name of the test set
+    "Read all test sets; an `InputError` if there is one that cannot be scored"
+    found = {p.stem: read_split(config, p.stem) for p in sorted(Path(config.data_dir).glob('test*.ko'))}
+    for name,pairs in found.items():
+        if not pairs: raise InputError(f'{config.data_dir}/{name}.ko: no sentences to score; make test sets with '
+                                       'kotrans-split-data --test-size 2000, or train with --no-report')
+    return found
+
 # %% ../nbs/47_pipeline.ipynb #9504e8ed
 def test_report(
     config:TransformerConfig, # Whose best model and whose test sets
@@ -235,32 +249,39 @@ def test_report(
     **about, # More to be stored with the scores
 )->dict: # Scores by test set
     "Translate all test sets with the best model, show some, score all"
-    t,scores = Translator.from_checkpoint(Path(config.checkpoint_dir)/'best_model.pt', config.device),{}
-    for path in sorted(Path(config.data_dir).glob('test*.ko')):
-        ko,en = (list(side) for side in zip(*read_split(config, path.stem)))
+    best,scores = Path(config.checkpoint_dir)/'best_model.pt',{}
+    t = Translator.from_checkpoint(best, config.device)
+    for name,pairs in test_sets(config).items():
+        ko,en = (list(side) for side in zip(*pairs))
         start = time.perf_counter()
         out = t.translate(ko)
-        scores[path.stem] = corpus_scores(out, en) | dict(seconds=time.perf_counter()-start)
-        if len(scores)==1: _show_examples(path, ko, en, out, examples)
+        scores[name] = corpus_scores(out, en) | dict(seconds=time.perf_counter()-start)
+        if len(scores)==1: _show_examples(f'{config.data_dir}/{name}.ko', ko, en, out, examples)
     _show_scores(scores)
     record = about | dict(kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(),
                           machine=machine_name(t.device), scores=scores)
-    with atomic_write(Path(config.log_dir)/'scores.json') as f: f.write(json.dumps(record, indent=1).encode())
+    path = Path(config.log_dir)/'scores.json'
+    try:
+        with atomic_write(path) as f: f.write(json.dumps(record, indent=1).encode())
+    except OSError as e:
+        raise InputError(f'{path}: could not be written ({e.strerror or e}); the scores are those above, and the model '
+                         f'is whole: {best}') from None
     return scores
 
 # %% ../nbs/47_pipeline.ipynb #b4afa4f5
 def _show_examples(path, ko, en, out, examples):
     "Print some sentences, evenly spread, each beside its reference"
-    print(f'\nfrom {path}:')
+    tell(f'\nfrom {path}:')
     for i in range(0, len(ko), max(1, len(ko)//examples))[:examples]:
-        print(f'  ko   {ko[i]}\n  ref  {en[i]}\n  ours {out[i]}\n')
+        tell(f'  ko   {ko[i]}\n  ref  {en[i]}\n  ours {out[i]}\n')
 
 def _show_scores(scores):
     "Print a line for each test set, and the signatures"
     for name,s in scores.items():
-        print(f"{name:16} BLEU {s['bleu']:5.1f}  chrF {s['chrf']:5.1f}  "
-              f"({s['sentences']:,} sentences, {s['seconds']:.0f} s)")
-    for s in list(scores.values())[:1]: print(f"signatures       {s['bleu_signature']}  {s['chrf_signature']}")
+        tell(f"{name:16} BLEU {s['bleu']:5.1f}  chrF {s['chrf']:5.1f}  "
+             f"({s['sentences']:,} sentences, {s['seconds']:.0f} s)")
+    if not scores: tell('no test set (test.ko, test.en) to score')
+    for s in list(scores.values())[:1]: tell(f"signatures       {s['bleu_signature']}  {s['chrf_signature']}")
 
 # %% ../nbs/47_pipeline.ipynb #cde52075
 def run_config(
@@ -274,16 +295,30 @@ def run_config(
     if preset and config: raise InputError('preset and config: give at most one of them')
     described = (load_config(config) if config else get_preset(preset or 'base')).replace(**fields)
     if not resume: return described
-    saved = TransformerConfig.from_saved(load_checkpoint(resume)['config'])
-    c = described if preset or config else saved.replace(**fields)
-    sizes = {n: getattr(saved, n) for n in ('src_vocab_size', 'tgt_vocab_size') if n not in fields}
-    c = c.replace(**sizes)                          # the tokenizers know better
+    state = load_checkpoint(resume)
+    saved = TransformerConfig.from_saved(state['config'])
+    c = described if preset or config else saved.replace(**_other_folders(saved, state, resume, fields) | fields)
+    c = c.replace(src_vocab_size=saved.src_vocab_size, tgt_vocab_size=saved.tgt_vocab_size)    # as they came out
     changed = [n for n,v in c.to_dict().items() if n not in MAY_CHANGE and v!=getattr(saved, n)]
-    if changed and 'config' not in anyway.split(','):
+    if changed and 'config' not in [name.strip() for name in anyway.split(',')]:
         now,then = (', '.join(f'{n}={getattr(o, n)!r}' for n in changed) for o in (c, saved))
         raise InputError(f'{now}: {resume} was trained with {then}; a resumed run keeps that, '
                          'unless given --resume-anyway config')
     return c
+
+# %% ../nbs/47_pipeline.ipynb #4ec1fc1f
+def _other_folders(saved, state, path, fields):
+    "Defaults instead of the folders that a checkpoint names, where its run has left nothing in them"
+    lack,corpus = {p.parent for p,_ in missing(saved)},state.get('training', {}).get('corpus')
+    known = dict(data_dir=Path(saved.data_dir) not in lack, vocab_dir=Path(saved.vocab_dir) not in lack,
+                 encoded_dir=read_header(Path(saved.encoded_dir)/'train').get('fingerprint')==corpus,
+                 checkpoint_dir=Path(path).resolve().parent==Path(saved.checkpoint_dir).resolve(),
+                 log_dir=log_run(saved.log_dir)==run_id(state))
+    other = {k: d for k,d in _FOLDERS.items() if not known[k] and k not in fields and getattr(saved, k)!=d}
+    if other and is_main_process():
+        tell(f"{path}: shows nothing of its run in {', '.join(f'{k}={getattr(saved, k)}' for k in other)}; this run "
+             f"uses {', '.join(f'{k}={d}' for k,d in other.items())}")
+    return other
 
 # %% ../nbs/47_pipeline.ipynb #3ad4c98b
 def train(
@@ -294,25 +329,61 @@ def train(
     config:str='', # A config file, .toml or .py, instead of a preset
     resume:str='', # A checkpoint to go on from; auto takes the newest, if there is one
     resume_anyway:str='', # What may differ from the checkpoint: corpus, tokenizers, config, with commas between
+    overwrite:bool=False, # Remove checkpoints and log of another run that are in the way of this one
     report:bool=True, # End with translations and scores of the test sets
     **fields:TransformerConfig # Fields of `TransformerConfig` that override the preset, config file or checkpoint
 ):
     "Train a Korean-English Transformer"
     _check_flags(demo, small, preset, config, resume)
-    if resume=='auto':
-        folder = (load_config(config) if config else TransformerConfig()).replace(**fields).checkpoint_dir
-        resume = str(newest_checkpoint(folder) or '')
+    if resume=='auto': resume,fields = _auto(config, fields)
+    elif demo and not (resume or overwrite): resume = _earlier_demo(fields)
     if (demo or small) and not (preset or config or resume): preset = 'tiny'
     c = run_config(preset, config, resume, resume_anyway, **fields)
     _,ranks,_ = init_distributed(pick_device(c.device))
     if is_main_process():
+        if not small: _check_folders(c, resume, overwrite, demo)
         if demo: prepare(c)
         if small: make_small(c, small_size)
     broadcast_from_rank0(None, ranks)    # the others wait
     if small: c = small_config(c, small_size)
-    _run(c, resume, resume_anyway, report)
+    _run(c, resume, resume_anyway, report, overwrite)
     if small and is_main_process(): _end_of_small()
     if ranks>1: end_rank()
+
+# %% ../nbs/47_pipeline.ipynb #8ecaa641
+def _auto(config, fields):
+    "The newest checkpoint of the run's folder, or nothing; and `fields` with that folder"
+    folder = (load_config(config) if config else TransformerConfig()).replace(**fields).checkpoint_dir
+    lock = locked(Path(folder)/'.lock', f'checkpoint_dir {folder}')
+    mine = is_main_process() and Path(folder).is_dir()                # other ranks look without a lock
+    with lock if mine else nullcontext(): found = newest_checkpoint(folder)
+    if is_main_process():
+        tell(f'resume auto: goes on from {found}, after {look_at(found).step:,} steps' if found else
+             f'resume auto: no checkpoint to go on from in {folder}; a new run begins')
+    return str(found or ''), fields | dict(checkpoint_dir=folder)
+
+def _earlier_demo(fields):
+    "The newest checkpoint of a demo run with these `fields`, or nothing"
+    try:
+        found = newest_checkpoint(TransformerConfig(**fields).checkpoint_dir)
+        if not found: return ''
+        run_config('tiny', resume=str(found), **fields)
+    except InputError: return ''                            # of another run, which is refused later
+    if is_main_process(): tell(f'demo: goes on from {found}; --overwrite begins anew')
+    return str(found)
+
+# %% ../nbs/47_pipeline.ipynb #a662a8a2
+def _check_folders(config, resume, overwrite, demo):
+    "Refuse a run that could not save, or that would lose what another has saved"
+    if not demo: _require(config)
+    for field in ('checkpoint_dir', 'log_dir'): check_folder(getattr(config, field), field)
+    if not all((Path(config.encoded_dir)/part/'header.json').exists() for part in _parts(config)):
+        check_folder(config.encoded_dir, 'encoded_dir')
+    file = look_at(resume) if resume else None
+    run,step = (file.run, file.step) if file else ('', 0)
+    with locked(Path(config.checkpoint_dir)/'.lock', f'checkpoint_dir {config.checkpoint_dir}'):
+        found = in_the_way(config.checkpoint_dir, run, step) + log_in_the_way(config.log_dir, run, step)
+        if not overwrite: refuse_others(found)
 
 # %% ../nbs/47_pipeline.ipynb #0eee8f43
 def _check_flags(demo, small, preset, config, resume):
@@ -324,23 +395,41 @@ def _check_flags(demo, small, preset, config, resume):
         raise InputError('demo: trains preset tiny; for another model on the embedded corpus: kotrans-download-data '
                          f'embedded, kotrans-split-data, kotrans-train-tokenizer, and kotrans-train {way}')
 
-def _run(config, resume, anyway, report):
+def _run(config, resume, anyway, report, overwrite):
     "Train, and report"
+    if report: test_sets(config)                            # read before the hours are spent, not after
     trainer = make_trainer(config)
+    trainer.overwrite = overwrite
     if resume: trainer.resume(resume, anyway)
-    start = time.perf_counter()
+    first,start = trainer.step,time.monotonic()
     history = trainer.train()
-    minutes = (time.perf_counter()-start)/60
-    trainer.say(f'trained in {minutes:.1f} minutes; the best model is {config.checkpoint_dir}/best_model.pt')
-    if not report or not is_main_process(): return
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    test_report(config, seed=config.seed, epochs=len(history), minutes=sum(r['seconds'] for r in history)/60,
-                parameters=parameters)
+    if not is_main_process(): return
+    best,trained = _best_of(trainer),trainer.step>first
+    said = f'trained in {duration(time.monotonic()-start)}; ' if trained else ''
+    trainer.say(f'{said}the best model is {best}')
+    if report:
+        test_report(config, run=trainer.run_id, seed=config.seed, epochs=len(history),
+                    minutes=sum(r['seconds'] for r in history)/60,
+                    parameters=sum(p.numel() for p in trainer.model.parameters()))
+    if trained and not any(f.resumable and f.step==trainer.step for f in _files_of(trainer)):
+        raise InputError('the last checkpoint could not be saved, for the reasons above; the best model is '
+                         f'{best}, and {trainer.way_on()}')
+
+def _files_of(trainer):
+    "The files of a trainer's run in its folder"
+    return [f for f in run_files(trainer.config.checkpoint_dir) if f.run==trainer.run_id]
+
+def _best_of(trainer):
+    "The file of the best model, which is there and of this run"
+    for f in _files_of(trainer):
+        if f.path.name=='best_model.pt': return f.path
+    raise InputError(f'{trainer.config.checkpoint_dir}: holds no best model of this run, for the reasons above; '
+                     + trainer.way_on())
 
 def _end_of_small():
     "Say what a small run has shown, and what it has not"
-    print(f'small run: the whole way works, from text to {SMALL}/logs; its scores say nothing about the real run, '
-          'which has not been touched. Go on by the same command without --small')
+    tell(f'small run: the whole way works, from text to {SMALL}/logs; its scores say nothing about the real run, '
+         'which has not been touched. Go on by the same command without --small')
 
 # %% ../nbs/47_pipeline.ipynb #2d4d93fa
 if __name__=='__main__' and __package__=='kotrans':
