@@ -27,7 +27,7 @@ def read_log(
     lack = [k for k in NEEDED if rows and k not in rows[0]]
     if lack: raise InputError(f"{path}: not a training log (no {', '.join(lack)})")
     if not rows: raise InputError(f'{path}: not a training log (no epochs)')
-    try: return [{k: float(v) for k,v in r.items() if v not in ('', None)} for r in rows]
+    try: return [{k: float(v) for k,v in r.items() if k!='run' and v not in ('', None)} for r in rows]
     except (ValueError, TypeError) as e: raise InputError(f'{path}: not a training log ({e})') from None
 
 # %% ../nbs/35_analysis.ipynb #dc4a978b

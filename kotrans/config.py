@@ -205,6 +205,8 @@ class EncodedFolder(ConfigFields):
 class ShardsFolder(ConfigFields):
     "Folders"
     shards:str='' # Folder, pattern or hub repository of shards to train on, instead of one training text
+    columns:str='' # Columns of the shards, such as ko=본문,en=text; of .tsv in order; else as encoding was told
+    revision:str='' # Commit or tag of a hub repository of shards; else as encoding was told
 
 class RunFolders(ConfigFields):
     "Folders"

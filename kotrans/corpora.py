@@ -8,10 +8,9 @@ __all__ = ['SOURCES', 'PARQUET_BRANCH', 'Phrase', 'phrasebook', 'embedded_corpus
            'store_source', 'verify_source', 'download_data']
 
 # %% ../nbs/21_corpora.ipynb #18aa3abc
-import json,os,re,socket,zipfile,zlib
+import os,re,shlex,shutil,socket
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime,timezone
 from functools import cache
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from . import __version__
-from .files import InputError,nearest,read_lines,write_lines,write_json,file_sha256,remove_temp_files
-from kotrans.formats import (
-    Pair,choose_columns,field_text,import_extra,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,text_lines,
-    tsv_rows)
+from .files import (
+    InputError,nearest,notify,printable,read_lines,write_lines,write_json,file_sha256,remove_temp_files)
+from .formats import (
+    COMPRESSED,FORMATS,Pair,import_extra,json_value,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,
+    text_lines,tsv_rows)
 
 # %% ../nbs/21_corpora.ipynb #8b15b232
 class Phrase(NamedTuple):
@@ -114,11 +114,11 @@ def _local(options):
     "Read the user's own files"
     ko,en,tsv,file = (options.get(name) for name in ('ko', 'en', 'tsv', 'file'))
     skipped,columns = Counter(),options.get('columns', '')
-    if tsv and not (ko or en or file): pairs = some_pairs(read_tsv(tsv, columns or 'ko,en'), tsv)
+    if tsv and not (ko or en or file): pairs = some_pairs(read_tsv(tsv, columns or 'ko,en', skipped), tsv)
     elif file and not (ko or en or tsv): pairs = read_pairs(file, columns, skipped)
     elif ko and en and not (tsv or file): pairs = some_pairs(read_parallel(ko, en), f'{ko}, {en}')
-    else: raise InputError('local: name your files, either --ko FILE --en FILE or --file FILE (.tsv .csv .jsonl .tmx '
-                           '.po, also .gz or .zst) or --tsv FILE')
+    else: raise InputError(f"local: name your files, either --ko FILE --en FILE or --file FILE ({' '.join(FORMATS)}, "
+                           f"also {' '.join(COMPRESSED)}) or --tsv FILE")
     return Splits(dict(pairs=pairs), **(dict(skipped=dict(skipped)) if skipped else {}))
 
 register_source(Source('local', 'your own sentence pairs', 'that of your files', _local,
@@ -138,7 +138,7 @@ def error_cause(
     e:BaseException, # What was raised
 )->str: # Its class, and the first line of what it says
     "Say what went wrong in one short line"
-    return f'{type(e).__name__}: ' + (str(e).strip().splitlines() or [''])[0][:160]
+    return f'{type(e).__name__}: ' + printable((str(e).strip().splitlines() or [''])[0], 160)
 
 _OFFLINE = ('HF_HUB_OFFLINE', 'HF_DATASETS_OFFLINE')
 
@@ -254,38 +254,8 @@ register_source(Source('tatoeba', 'Tatoeba challenge, Korean and English', 'CC B
 register_source(Source('opus100', 'OPUS-100, Korean and English', 'that of the OPUS corpora it is drawn from',
                        _hub('opus100', 'Helsinki-NLP/opus-100', ('en-ko',)), _HUB_OPTIONS));
 
-# %% ../nbs/21_corpora.ipynb #86827403
-def _sheet_pairs(file, columns):
-    "The pairs of a spreadsheet's first sheet, row by row"
-    openpyxl = import_extra('openpyxl', 'openpyxl', f'{file}: reading .xlsx')
-    try:
-        with closing(openpyxl.load_workbook(file, read_only=True, data_only=True)) as book:
-            sheet,chosen = book.worksheets[0],None
-            sheet.reset_dimensions()
-            for number,row in enumerate(sheet.iter_rows(values_only=True), 1):
-                row,where = ['' if cell is None else cell for cell in row],f'{file}, row {number}'
-                if chosen:
-                    if any(row): yield tuple(field_text(row[i] if i<len(row) else '', where) for i in chosen)
-                elif any(row):
-                    names = [str(cell) for cell in row]
-                    chosen = [names.index(c) for c in choose_columns(names, columns, where)]
-    except InputError: raise
-    except (OSError, EOFError, LookupError, ValueError, SyntaxError, zlib.error, zipfile.BadZipFile) as e:
-        raise InputError(f'{file}: not a spreadsheet ({error_cause(e)})') from None
-
-# %% ../nbs/21_corpora.ipynb #a81900ea
-def _json_pairs(file, columns):
-    "The pairs of a JSON file: of a list, or of the first list of objects inside an object"
-    try: value = json.loads('\n'.join(text_lines(file)))
-    except (json.JSONDecodeError, RecursionError) as e:
-        raise InputError(f'{file}, line {getattr(e, "lineno", 1)}: not JSON ({getattr(e, "msg", e)})') from None
-    if isinstance(value, dict):
-        value = next((v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)), [value])
-    if not isinstance(value, list): raise InputError(f'{file}: holds no list of records')
-    for number,record in enumerate(value, 1): yield record_pair(record, columns, f'{file}, record {number}')
-
 # %% ../nbs/21_corpora.ipynb #0034fb7b
-_AIHUB = {'.xlsx': _sheet_pairs, '.json': _json_pairs, '.csv': read_pairs, '.jsonl': read_pairs}  # Suffix → reader
+_AIHUB = ('.xlsx', '.json', '.csv', '.jsonl')
 
 def read_aihub(
     folder, # A folder of AI Hub's .json, .xlsx and .csv files, at any depth, or one of the files
@@ -296,11 +266,11 @@ def read_aihub(
                                                 for part in f.relative_to(folder).parts)
     files = ([Path(folder)] if Path(folder).is_file()
              else sorted(f for f in Path(folder).rglob('*') if f.suffix.lower() in _AIHUB and real(f)))
-    if not files: raise InputError(f'{folder}: holds no .json, .xlsx or .csv file'
+    if not files: raise InputError(f'{printable(folder, 200)}: holds no .json, .xlsx or .csv file'
                                    + ('; unpack its .zip files first' if any(Path(folder).rglob('*.zip')) else ''))
     if files[0].suffix.lower() not in _AIHUB:
-        raise InputError(f"{folder}: neither a folder nor one of {', '.join(_AIHUB)}")
-    return some_pairs([pair for f in files for pair in _AIHUB[f.suffix.lower()](f, columns)], folder)
+        raise InputError(f"{printable(folder, 200)}: neither a folder nor one of {', '.join(_AIHUB)}")
+    return some_pairs([pair for f in files for pair in read_pairs(f, columns)], folder)
 
 def _aihub(options):
     "Your own download of AI Hub, or a mirror of it on the hub"
@@ -316,18 +286,26 @@ register_source(Source('aihub', "your own download of AI Hub's corpora", 'that o
 # %% ../nbs/21_corpora.ipynb #b7aad3b0
 def _again(folder):
     "The command that makes `folder` anew"
-    place = '' if str(folder.parent)=='data/raw' else f' --raw-dir {folder.parent}'
-    return (f'make it anew with: kotrans-download-data {folder.name} --force{place}'
+    place = '' if str(folder.parent)=='data/raw' else f' --raw-dir {shlex.quote(printable(folder.parent, 200))}'
+    return (f'make it anew with: kotrans-download-data {printable(folder.name)} --force{place}'
             + (', naming your files' if folder.name=='local' else ''))
+
+def _is_provenance(note):
+    "Has `note` what `store_source` writes, and do its files lie in its folder?"
+    if not isinstance(note, dict) or not isinstance(note.get('files'), dict): return False
+    names = all(re.fullmatch(r'[\w-][\w.-]*\.(ko|en)', name) and isinstance(checksum, str)
+                for name,checksum in note['files'].items())
+    pairs,skipped = note.get('pairs'),note.get('skipped', {})
+    counts = all(isinstance(o, dict) and all(type(n) is int for n in o.values()) for o in (pairs, skipped))
+    return names and counts and all(isinstance(note.get(k), str) for k in ('made', 'licence', 'source'))
 
 def _read_note(folder):
     "The provenance of `folder`"
     note = folder/'provenance.json'
-    try: provenance = json.loads('\n'.join(read_lines(note)))
-    except json.JSONDecodeError as e:
-        raise InputError(f'{note}: not JSON ({e.msg}, line {e.lineno}); {_again(folder)}') from None
-    if not isinstance(provenance, dict) or not isinstance(provenance.get('files'), dict):
-        raise InputError(f'{note}: lists no files; {_again(folder)}')
+    try: provenance = json_value('\n'.join(read_lines(note)), note)
+    except InputError as e: raise InputError(f'{e}; {_again(folder)}') from None
+    if not _is_provenance(provenance):
+        raise InputError(f'{printable(note, 200)}: lists no files of this folder; {_again(folder)}')
     return provenance
 
 # %% ../nbs/21_corpora.ipynb #d5f72a5d
@@ -338,27 +316,34 @@ def store_source(
     licence:str='', # Overrides the source's licence
     inputs:dict=None, # Options it was made with, a checksum instead of each file
 )->dict: # The provenance
-    "Write the pairs of a source and their provenance"
-    folder = Path(folder); note = folder/'provenance.json'; remove_temp_files(folder)
+    "Write the pairs of a source and their provenance: all of it, or nothing"
+    folder = Path(folder); made = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
     try: old = _read_note(folder)['files']
     except InputError: old = {}
-    note.unlink(missing_ok=True)
-    files = {}
     try:
+        files = {}
         for name,pairs in splits.items():
             for side,language in enumerate(('ko', 'en')):
-                f = folder/f'{name}.{language}'
+                f = made/f'{name}.{language}'
                 write_lines(f, (pair[side] for pair in pairs)); files[f.name] = file_sha256(f)
-    except BaseException:
-        for name in files: (folder/name).unlink(missing_ok=True)
-        raise
-    for name in old.keys()-files.keys(): (folder/name).unlink(missing_ok=True)
-    provenance = getattr(splits, 'facts', {}) | dict(
-        source=source.name, about=source.about, licence=licence or source.licence,
-        made=datetime.now(timezone.utc).isoformat(timespec='seconds'), kotrans=__version__, inputs=inputs or {},
-        pairs={name: len(pairs) for name,pairs in splits.items()}, files=files)
-    write_json(note, provenance)
+        provenance = getattr(splits, 'facts', {}) | dict(
+            source=source.name, about=source.about, licence=licence or source.licence,
+            made=datetime.now(timezone.utc).isoformat(timespec='seconds'), kotrans=__version__, inputs=inputs or {},
+            pairs={name: len(pairs) for name,pairs in splits.items()}, files=files)
+        write_json(made/'provenance.json', provenance)
+        _move_files(made, folder, files, old)
+    finally: shutil.rmtree(made, ignore_errors=True)
     return provenance
+
+def _move_files(made, folder, files, old):
+    "Put the files that were made into their folder, the provenance last"
+    folder.mkdir(parents=True, exist_ok=True); remove_temp_files(folder)
+    for name in (*files, 'provenance.json'):
+        if (folder/name).is_dir(): raise IsADirectoryError(21, 'Is a directory', str(folder/name))
+    (folder/'provenance.json').unlink(missing_ok=True)
+    for name in files: os.replace(made/name, folder/name)
+    for name in old.keys()-files.keys(): (folder/name).unlink(missing_ok=True)
+    os.replace(made/'provenance.json', folder/'provenance.json')
 
 # %% ../nbs/21_corpora.ipynb #65885437
 def verify_source(
@@ -368,28 +353,41 @@ def verify_source(
     folder = Path(folder)
     provenance = _read_note(folder)
     for name,checksum in provenance['files'].items():
-        if not (folder/name).exists(): raise InputError(f'{folder/name}: is missing; {_again(folder)}')
+        if not (folder/name).exists(): raise InputError(f'{printable(folder/name, 200)}: is missing; {_again(folder)}')
         if file_sha256(folder/name)!=checksum:
-            raise InputError(f"{folder/name}: was changed after it was made ({provenance['made']}); {_again(folder)}")
+            raise InputError(f"{printable(folder/name, 200)}: was changed after it was made "
+                             f"({printable(provenance['made'])}); {_again(folder)}")
     return provenance
 
 # %% ../nbs/21_corpora.ipynb #fa57c42e
+_FILES = ('ko', 'en', 'tsv', 'file') # Options that name a file of yours
+
+def _checksum(name, path):
+    "The checksum of an input, which is read again afterwards"
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise InputError(f'--{name} {printable(path, 200)}: is a pipe or a device, which can be read only once; give a '
+                         f'file, plain or compressed ({" ".join(COMPRESSED)})')
+    return file_sha256(path)
+
 def _take(source, folder, options, force):
     "Fetch `source` into `folder`, or check what is there; returns its provenance and what was done"
     unknown = [f'--{name}' for name in options if name not in source.options]
     if unknown:
         raise InputError(f"source {source.name}: takes no {', '.join(unknown)}; files of your own are the source local")
-    inputs = {name: file_sha256(value) if name in ('ko', 'en', 'tsv', 'file') else value
-              for name,value in options.items()}
+    for name,value in options.items():
+        if name not in _FILES and any('\ud800'<=c<='\udfff' for c in value):
+            raise InputError(f'--{name} {printable(value)}: not UTF-8; set the terminal to UTF-8')
+    inputs = {name: _checksum(name, value) if name in _FILES else value for name,value in options.items()}
     if (folder/'provenance.json').exists() and not force:
         provenance = verify_source(folder)
-        if inputs and inputs!=provenance['inputs']:
-            raise InputError(f"{folder}: was made from other files or options ({provenance['made']}); --force "
-                             f"replaces it")
-        return provenance, 'checked, unchanged since ' + provenance['made']
+        if inputs and inputs!=provenance.get('inputs'):
+            raise InputError(f"{printable(folder, 200)}: was made from other files or options "
+                             f"({printable(provenance['made'])}); --force replaces it")
+        return provenance, 'checked, unchanged since ' + printable(provenance['made'])
     splits = source.fetch(options)
     try: return store_source(folder, source, splits, options.get('licence', ''), inputs), 'written'
-    except OSError as e: raise InputError(f'{folder}: cannot be written ({e.strerror or e})') from None
+    except OSError as e:
+        raise InputError(f'{printable(folder, 200)}: cannot be written ({e.strerror or e})') from None
 
 # %% ../nbs/21_corpora.ipynb #41a8d978
 def download_data(
@@ -398,7 +396,7 @@ def download_data(
     ko:str='', # Your Korean sentences, one a line, for `local`
     en:str='', # Your English sentences, line by line their translations
     tsv:str='', # Your pairs in one tab-separated file, instead of --ko and --en
-    file:str='', # Your pairs in one .tsv, .csv, .jsonl, .tmx or .po file, plain, .gz or .zst
+    file:str='', # Your pairs in one .tsv, .csv, .json, .jsonl, .xlsx, .tmx or .po file, plain, .gz, .bz2, .xz or .zst
     columns:str='', # Columns of --tsv in order, such as en,ko,author; of CSV and JSON by name, such as ko=본문,en=text
     # Repositories and folders
     path:str='', # Another repository or a local copy of it, for the sources of the hub; your folder, for `aihub`
@@ -423,13 +421,13 @@ def download_data(
                                        force)
         except (InputError, OSError) as e:
             if not every: raise
-            print(f'{o.name}: not taken: {e}')
+            notify(f'{o.name}: not taken: {e}')
             continue
         p = done[o.name]
-        counts = ', '.join(f'{name} {n:,}' if name!='pairs' else f'{n:,}' for name,n in p['pairs'].items())
-        print(f"{o.name}: {what}: {folder} ({counts} pairs; licence: {p['licence']})")
-        for reason,n in p.get('skipped', {}).items(): print(f'  {n:,} passed over: {reason}')
+        counts = ', '.join(f'{printable(name)} {n:,}' if name!='pairs' else f'{n:,}' for name,n in p['pairs'].items())
+        notify(f"{o.name}: {what}: {printable(folder, 200)} ({counts} pairs; licence: {printable(p['licence'])})")
+        for reason,n in p.get('skipped', {}).items(): notify(f'  {n:,} passed over: {printable(reason, 200)}')
     if not done: raise InputError(f'{source}: no source could be had; the lines above say why')
-    print(f'next: kotrans-split-data --source {next(iter(done))}'
-          + (f' --raw-dir {raw_dir}' if raw_dir!='data/raw' else ''))
+    notify(f'next: kotrans-split-data --source {next(iter(done))}'
+           + (f' --raw-dir {shlex.quote(printable(raw_dir, 200))}' if raw_dir!='data/raw' else ''))
     return done

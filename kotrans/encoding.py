@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 from . import __version__
 from .files import InputError,notify,atomic_write,decode_line,locked,remove_temp_files
-from .config import TransformerConfig,load_config
+from .config import DataFolder,EncodedFolder,TokensConfig,TransformerConfig,VocabularyFolder,load_config
 from .special_ids import BOS,EOS
 from .formats import open_bytes
 from .splitting import check_splits,next_step,read_note,sum_once
@@ -359,9 +359,15 @@ def encode_split(
 def encode_data(
     workers:int=0, # Processes; 0 takes one for each core
     config:str='', # Config file, .toml or .py
-    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
+    **fields:DataFolder|VocabularyFolder|EncodedFolder|TokensConfig # Fields that override the config file
 )->dict: # Part → `EncodedCorpus`
-    "Encode the training and validation text into `encoded_dir`"
+    """Encode the training and validation text into `encoded_dir`
+
+    Examples:
+
+        kotrans-encode
+        kotrans-encode --workers 8 --max-len 128
+    """
     c,corpora = (load_config(config) if config else TransformerConfig()).replace(**fields),{}
     tokenizers = load_tokenizers(c.vocab_dir, c.shared_vocab)
     for part in ('train', 'validation'):

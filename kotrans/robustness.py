@@ -148,7 +148,7 @@ def end_step(self:RobustTrainer):
 def catch_signals(
     note, # Called with the number of the signal
 ): # A context manager; at its end the old handlers are restored
-    "Make Ctrl-C and SIGTERM call `note`, once; a further signal, over a second later, acts as it did before"
+    "Make Ctrl-C, SIGTERM and SIGHUP call `note`, once; a further one, over a second later, acts as it did before"
     old,first = {},[]
     def put_back():
         for n,h in old.items(): signal.signal(n, h)
@@ -160,7 +160,9 @@ def catch_signals(
             put_back()
             signal.raise_signal(number)
     if threading.current_thread() is threading.main_thread():       # elsewhere Python allows no handlers
-        for n in (signal.SIGINT, signal.SIGTERM): old[n] = signal.signal(n, handler) or signal.SIG_DFL
+        hangup = getattr(signal, 'SIGHUP', None)                    # Windows has none, and nohup ignores it
+        ours = [] if hangup is None or signal.getsignal(hangup)==signal.SIG_IGN else [hangup]
+        for n in (signal.SIGINT, signal.SIGTERM, *ours): old[n] = signal.signal(n, handler) or signal.SIG_DFL
     try: yield
     finally: put_back()
 

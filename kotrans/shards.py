@@ -6,82 +6,123 @@
 __all__ = ['shard_files', 'open_stream', 'shard_pairs', 'Shards', 'joined', 'encode_shards']
 
 # %% ../nbs/39_shards.ipynb #55ba3e5e
-import glob,hashlib,os,shutil,sys,threading
+import glob,hashlib,json,os,shutil,sys,threading
 from itertools import islice
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from .batching import shuffled
 from .cleaning import clean_pairs
-from .files import InputError
+from .files import InputError,file_sha256,printable,read_lines,write_json
 from .cli import run_command
-from .config import TransformerConfig,load_config
+from .config import (CleaningConfig,EncodedFolder,ShardsFolder,TokensConfig,TransformerConfig,
+                            VocabularyFolder,load_config)
 from .corpora import error_cause,find_hub,hub_commit
-from .files import file_sha256
 from .encoding import ARRAYS,EncodedCorpus,current_corpus,encode_chunks,open_corpus,write_corpus
-from .formats import import_extra,record_pair
+from .formats import COMPRESSED,import_extra,read_pairs,record_pair
 from .distributed import broadcast_from_rank0,is_main_process
 from .tokenizer import load_tokenizers
 
 # %% ../nbs/39_shards.ipynb #d2bd7295
-_KINDS = {'.jsonl': 'json', '.json': 'json', '.parquet': 'parquet', '.csv': 'csv', '.tsv': 'csv'}
+_KINDS = ('.jsonl', '.ndjson', '.json', '.parquet', '.csv', '.tsv', '.tab')
 
-def _kind(file): return next((s for s in reversed(Path(file).suffixes) if s in _KINDS), None)
+def _kind(file):
+    "The suffix that tells what is in a shard, `''` for other files"
+    suffixes = [s.lower() for s in Path(file).suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED: suffixes.pop()
+    return suffixes[-1] if suffixes and suffixes[-1] in _KINDS else ''
+
+def _files_in(folder):
+    "The files in a folder at any depth, each real one once; names that begin with a dot are passed over"
+    seen = set()
+    for place,folders,names in os.walk(folder, followlinks=True):
+        for some,real in ((o, os.path.realpath(os.path.join(place, o))) for o in (*folders, *names)):
+            if some.startswith('.') or real in seen or real==os.path.realpath(folder):
+                if some in folders: folders.remove(some)
+                continue
+            seen.add(real)
+            if some not in folders: yield os.path.join(place, some)
+        folders.sort()
 
 def shard_files(
-    path:str, # A folder, or a pattern such as `shards/*.jsonl.gz`
+    path:str, # A folder, a file, or a pattern such as `shards/*.jsonl.gz`
 )->list: # Files that can be read, in the order of their names
     "The shards in a folder; an `InputError` if there are none, or files of several kinds"
-    pattern = f'{path}/**' if Path(path).is_dir() else path
-    found = sorted(f for f in glob.glob(pattern, recursive=True) if _kind(f) and Path(f).is_file())
-    kinds = sorted({_kind(f) for f in found})
-    if not found:
-        raise InputError(f'{path}: no shards here; expected files that end in {", ".join(_KINDS)} (also .gz or .zst)')
+    there = (_files_in(path) if Path(path).is_dir() else [path] if Path(path).is_file()
+             else glob.glob(path, recursive=True))
+    found = sorted(f for f in there if _kind(f) and Path(f).is_file())
+    kinds,name = sorted({_kind(f) for f in found}),printable(path, 200)
+    if not found: raise InputError(f'{name}: no shards here; expected files that end in {", ".join(_KINDS)} (also '
+                                   f'{", ".join(COMPRESSED)})')
     if len(kinds)>1:
-        raise InputError(f'{path}: shards of several kinds ({", ".join(kinds)}); '
-                         f'name one with a pattern such as {path}/*{kinds[0]}')
+        raise InputError(f'{name}: shards of several kinds ({", ".join(kinds)}); '
+                         f'name one with a pattern such as {name}/*{kinds[0]}')
     return found
 
 # %% ../nbs/39_shards.ipynb #3ca1c81c
 def open_stream(
-    path:str, # Folder or pattern of shards, or a repository of the hub
+    path:str, # Folder, file or pattern of shards, or a repository of the hub
     revision:str='', # Commit or tag, of a repository
-)->tuple: # A `datasets.IterableDataset`, and a name for each of its shards that changes with its content
+)->tuple: # The shards, and a name for each of them that changes with its content
     "Open a corpus in shards, without reading it"
-    datasets = import_extra('datasets', "'kotrans[data]'", f'shards {path}')
     plain = path.startswith(('/', '.')) or path.count('/')!=1
-    local = plain or Path(path).exists() or glob.has_magic(path)
-    try: return _open_files(datasets, path) if local else _open_hub(datasets, path, revision)
+    if plain or Path(path).exists() or glob.has_magic(path):
+        files = shard_files(path)
+        return files,[f'{Path(f).name} {file_sha256(f)}' for f in files]
+    try: return _open_hub(path, revision)
     except InputError: raise
     except Exception as e:                          # datasets lets through whatever its parts raise
-        raise InputError(f'shards {path}: cannot be opened ({error_cause(e)})') from None
+        raise InputError(f'shards {printable(path)}: cannot be opened ({error_cause(e)})') from None
 
-def _open_files(datasets, path):
-    "A stream of the files in a folder, named by their checksums"
-    files = shard_files(path)
-    kind,names = _kind(files[0]),dict(sep='\t', names=['ko', 'en'], quoting=3)
-    options = dict(keep_default_na=False) | (names if kind=='.tsv' else {}) if _KINDS[kind]=='csv' else {}
-    stream = datasets.load_dataset(_KINDS[kind], data_files=files, split='train', streaming=True, **options)
-    return stream,[f'{Path(f).name} {file_sha256(f)}' for f in files]
-
-def _open_hub(datasets, path, revision):
-    "A stream of a repository of the hub, named by its commit"
+def _open_hub(path, revision):
+    "The shards of a repository of the hub, named by its commit"
+    datasets = import_extra('datasets', "'kotrans[data]'", f'shards {path}')
     find_hub(); commit = hub_commit(path, revision)
     stream = datasets.load_dataset(path, split='train', streaming=True, revision=commit or None)
-    return stream,[f'{path} {commit} {i}/{stream.num_shards}' for i in range(stream.num_shards)]
+    parts = [(path, stream.shard(stream.num_shards, i)) for i in range(stream.num_shards)]
+    return parts,[f'{path} {commit} {i}/{len(parts)}' for i in range(len(parts))]
+
+def _rows(shard, number):
+    "The rows of a shard that `datasets` reads, and what messages call it"
+    if not isinstance(shard, str): return shard[1],f'shard {number} of {printable(shard[0])}'
+    datasets = import_extra('datasets', "'kotrans[data]'", f'{printable(shard, 200)}: reading Parquet')
+    return (datasets.load_dataset('parquet', data_files=[glob.escape(shard)], split='train', streaming=True),
+            printable(shard, 200))
 
 # %% ../nbs/39_shards.ipynb #ac0e4569
 def shard_pairs(
     stream, # From `open_stream`
     number:int, # Which shard
-    columns:str='', # `ko=NAME,en=NAME`, if they aren't usual
+    columns:str='', # Which to read, if their names aren't usual; those of .tsv in order
 ): # Yields pairs
     "Read one shard of a stream"
-    shard = stream.shard(stream.num_shards, number)
+    shard = stream[number]
+    if isinstance(shard, str) and _kind(shard)!='.parquet': yield from read_pairs(shard, columns); return
+    name = printable(shard if isinstance(shard, str) else f'shard {number} of {shard[0]}', 200)
     try:
-        for i,row in enumerate(shard, 1): yield record_pair(row, columns, f'shard {number}, row {i}')
+        rows,name = _rows(shard, number)
+        for i,row in enumerate(rows, 1): yield record_pair(row, columns, f'{name}, row {i}')
     except InputError: raise
-    except Exception as e: raise InputError(f'shard {number}: cannot be read ({error_cause(e)})') from None
+    except Exception as e: raise InputError(f'{name}: cannot be read ({error_cause(e)})') from None
+
+# %% ../nbs/39_shards.ipynb #d7a1ff87
+def _notes(folder):
+    "What encoding was told, for each path of shards; nothing if there is no such note, or it is not ours"
+    try: notes = json.loads('\n'.join(read_lines(folder/'told.json')))
+    except ValueError: return {}
+    good = isinstance(notes, dict) and all(isinstance(o, dict) and all(isinstance(v, str) for v in o.values())
+                                           for o in notes.values())
+    return notes if good else {}
+
+def _place(path): return os.path.abspath(path) if Path(path).exists() or glob.has_magic(path) else path
+
+def _told(folder, path): return _notes(folder).get(_place(path), {})
+
+def _note(folder, path, columns, revision):
+    "Note what encoding was told, where it is news"
+    notes,told = _notes(folder),dict(columns=columns, revision=revision)
+    if notes.get(_place(path), dict(columns='', revision=''))!=told:
+        write_json(folder/'told.json', notes | {_place(path): told})
 
 # %% ../nbs/39_shards.ipynb #5205a7dc
 class Shards:
@@ -89,15 +130,15 @@ class Shards:
     def __init__(self,
         path:str, # Folder or pattern of shards, or a repository of the hub
         tokenizers:tuple, # Source and target `Tokenizer`
-        config:TransformerConfig, # `encoded_dir`, `max_len`, cleaning, `shards_per_epoch`, `keep_shards`, `seed`
-        columns:str='', # `ko=NAME,en=NAME`, if they aren't usual
-        revision:str='', # Commit or tag, of a repository
+        config:TransformerConfig, # `encoded_dir`, `max_len`, `columns`, cleaning, `shards_per_epoch`, `seed`
         workers:int=0, # Processes that encode; 0 takes one for each core
     ):
-        self.path,self.tokenizers,self.config = path,tokenizers,config
-        self.columns,self.workers = columns,workers
-        self.stream,self.names = open_stream(path, revision)
+        self.path,self.tokenizers,self.config,self.workers = path,tokenizers,config,workers
         self.folder = Path(config.encoded_dir)/'shards'             # of encoded shards
+        told = _told(self.folder, path)
+        self.columns = config.columns or told.get('columns', '')
+        self.revision = config.revision or told.get('revision', '')
+        self.stream,self.names = open_stream(path, self.revision)
         self.coming = None                                          # the thread that makes the next
     def __len__(self): return len(self.names)
     def __repr__(self): return f'Shards({self.path}, {len(self)} of them, {self.config.shards_per_epoch} an epoch)'
@@ -139,9 +180,12 @@ def encode(self:Shards,
 )->EncodedCorpus: # Mapped from its files
     "Encode a shard, unless that is done"
     place,key = self.folder/f'{number:05}',self.key(number)
-    if (current := current_corpus(place, key, self.tokenizers)) is not None: return current
-    chunks = encode_chunks(self._chunks(number), *self.tokenizers, self.config.max_len, self.workers)
-    return write_corpus(place, chunks, key, self.tokenizers)
+    corpus = current_corpus(place, key, self.tokenizers)
+    if corpus is None:
+        chunks = encode_chunks(self._chunks(number), *self.tokenizers, self.config.max_len, self.workers)
+        corpus = write_corpus(place, chunks, key, self.tokenizers)
+    _note(self.folder, self.path, self.columns, self.revision)
+    return corpus
 
 # %% ../nbs/39_shards.ipynb #a6047b48
 @patch
@@ -177,7 +221,7 @@ def at(self:Shards,
         following = self.window(epoch+1)
         if not self.config.keep_shards:
             for f in self.folder.iterdir():
-                if int(f.name) not in {*self.window(epoch), *following}: shutil.rmtree(f)
+                if f.name.isdecimal() and int(f.name) not in {*self.window(epoch), *following}: shutil.rmtree(f)
         self.coming = threading.Thread(target=self._prepare, args=(following,), daemon=True)
         self.coming.start()
     broadcast_from_rank0(None, int(os.environ.get('WORLD_SIZE', 1)))     # the others wait
@@ -194,17 +238,21 @@ def _prepare(self:Shards, numbers):
 
 # %% ../nbs/39_shards.ipynb #defa1951
 def encode_shards(
-    columns:str='', # `ko=NAME,en=NAME`, if they aren't usual
-    revision:str='', # Commit or tag, if the shards are a repository of the hub
     workers:int=1, # Processes of this rank; 0 takes one for each core
     config:str='', # Config file, .toml or .py
-    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
+    **fields:ShardsFolder|VocabularyFolder|EncodedFolder|TokensConfig|CleaningConfig # Override the config file
 )->list: # Numbers of the shards that this process saw to
-    "Encode shards into `encoded_dir`; under torchrun, each rank takes its share"
+    """Encode shards into `encoded_dir`; under torchrun, each rank takes its share
+
+    Examples:
+
+        kotrans-encode-shards --shards corpus/
+        kotrans-encode-shards --shards 'web/*.jsonl' --columns ko=source,en=target
+    """
     c = (load_config(config) if config else TransformerConfig()).replace(**fields)
     if not c.shards: raise InputError('no shards named; give --shards FOLDER, or a pattern')
     rank,world = int(os.environ.get('RANK', 0)),int(os.environ.get('WORLD_SIZE', 1))
-    shards = Shards(c.shards, load_tokenizers(c.vocab_dir, c.shared_vocab), c, columns, revision, workers)
+    shards = Shards(c.shards, load_tokenizers(c.vocab_dir, c.shared_vocab), c, workers)
     mine = [*range(len(shards))][rank::world]
     for i in mine:
         corpus = shards.encode(i)

@@ -17,6 +17,7 @@ from .special_ids import PAD
 from .encoding import EncodedCorpus,encode_corpus
 from .fast_decoding import SearchOptions,search
 from .formats import read_parallel
+from .splitting import check_splits
 from .packing import PackedTransformer,output_linear
 from .checkpoint import restore
 
@@ -212,8 +213,15 @@ def learn(
     rounds:int=5, # Rounds of estimation
     pairs:int=50_000, # Most sentence pairs to learn from
 ):
-    "Learn which target tokens a source token may need, for faster translation"
+    """Learn which target tokens a source token may need, for faster translation
+
+    Examples:
+
+        kotrans-learn-shortlist
+        kotrans-learn-shortlist --checkpoint ko-en.pt --output ko-en.npz --best 50
+    """
     _,config,src,tgt = restore(checkpoint)
+    check_splits(data_dir)
     text = read_parallel(Path(data_dir)/'train.ko', Path(data_dir)/'train.en')
     corpus = encode_corpus([ko for ko,_ in text], [en for _,en in text], src, tgt, config.max_len)
     learn_shortlist(corpus, src, tgt, best, common, rounds, pairs).save(output)

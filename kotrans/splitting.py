@@ -19,7 +19,7 @@ from xml.etree.ElementTree import Element,tostring
 import numpy as np
 from . import __version__
 from .cleaning import HANGUL,REASONS,Cleaned,clean_pairs,example_order,length_ratio,letter_share,show_pair
-from .config import BaseConfig,TransformerConfig,load_config
+from .config import BaseConfig,CleaningConfig,DataFolder,SplitConfig,TransformerConfig,load_config
 from .corpora import SOURCES,sentence_set,verify_source
 from .files import (
     InputError,nearest,printable,notify,atomic_write,file_sha256,locked,remove_temp_files,stable_share)
@@ -493,10 +493,16 @@ def split_data(
     source:str='', # Source in `raw_dir` to take; may be left out if there is only one
     raw_dir:str='data/raw', # Folder of the sources
     config:str='', # Config file, .toml or .py
-    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
+    **fields:DataFolder|CleaningConfig|SplitConfig # Fields of `TransformerConfig` that override the config file
 )->dict: # The report
-    "Clean a source, divide it, check it for leaks, and write the splits to `data_dir`"
-    c = (load_config(config) if config else TransformerConfig()).replace(**fields)
+    """Clean a source, divide it, check it for leaks, and write the splits to `data_dir`
+
+    Examples:
+
+        kotrans-split-data
+        kotrans-split-data --source local --test-size 1000 --max-chars 300
+    """
+    c = load_config(config).replace(**fields) if config else TransformerConfig(**fields)
     folder = choose_source(source, raw_dir)
     try:
         with locked(Path(c.data_dir)/'.lock', c.data_dir): report = _split(c, folder)

@@ -9,6 +9,7 @@ __all__ = ['command', 'converse', 'translate']
 import contextlib,os,sys,time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 from .cli import run_command
 from .files import InputError,atomic_write,check_writable,standard_output
 from .formats import open_bytes
@@ -80,12 +81,14 @@ def converse(
 def translate(
     text:str=None, # A Korean sentence; without one: --file, or lines from a pipe, or a conversation
     /, *,
+    # Input and output
     file:str='', # A text file to translate, one sentence a line; - is standard input
     output:str='', # Where to write the translations; - or nothing is standard output
     resume_output:bool=False, # Append to --output line by line, going on after the last whole line that is there
-    errors:str='strict', # Bytes that are not UTF-8: strict stops and names the line, replace goes on
+    errors:Literal['strict', 'replace']='strict', # Bytes that are not UTF-8: stop and name the line, or replace them
     scores:bool=False, # Write JSON lines with scores
     echo:bool=False, # Write the source too, before a tab
+    # Model and speed
     checkpoint:str='checkpoints/best_model.pt', # The model
     device:str='auto', # cpu, cuda, mps or auto
     batch_size:int=128, # Most sentences translated together
@@ -94,11 +97,19 @@ def translate(
     bf16:bool=False, # Multiply in bfloat16: faster on a CUDA GPU, and nearly the same
     workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
     shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
+    # Lines
     split_sentences:bool=False, # Translate the sentences of a line one by one; needs pip install 'kotrans[morphemes]'
     copy:bool=True, # Leave lines as they are that have no words: numbers, addresses, signs
     **options:SearchOptions, # How to search; more than one translation (n_best) is written as JSON lines, with scores
 ):
-    "Translate Korean to English: a sentence, a file, a pipe or a conversation"
+    """Translate Korean to English: a sentence, a file, a pipe or a conversation
+
+    Examples:
+
+        kotrans-translate '안녕하세요.'
+        kotrans-translate --file letters.ko --output letters.en --beam-size 8
+        kotrans-translate --method sample --n-best 3 --temperature 0.8 '안녕하세요.'
+    """
     talk = text is None and not (file or output) and sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()
     file,output = ('' if name=='-' else name for name in (file, output))
     _check_input(text, file, output, resume_output, errors)

@@ -19,7 +19,7 @@ from random import Random
 import sentencepiece
 from fastcore.basics import patch
 from .files import InputError,printable,notify,atomic_write,locked,remove_temp_files,write_lines
-from .config import TransformerConfig,load_config
+from .config import DataFolder,TokensConfig,TransformerConfig,VocabularyConfig,VocabularyFolder,load_config
 from .special_ids import PAD,UNK,BOS,EOS
 from .formats import read_parallel
 from .normalising import normalise
@@ -487,12 +487,19 @@ def _learn(c):
     return made[0],made[-1]
 
 def train_tokenizers(
+    # Vocabularies
     src_vocab_size:int=0, # Entries in the Korean vocabulary; 0 chooses by the size of the corpus
     tgt_vocab_size:int=0, # Entries in the English vocabulary, or in the shared one; 0 chooses by the size of the corpus
     config:str='', # Config file, .toml or .py, whose sizes then count
-    **fields:TransformerConfig # Fields of `TransformerConfig` that override the config file
+    **fields:DataFolder|VocabularyFolder|TokensConfig|VocabularyConfig # Fields that override the config file
 )->tuple: # Korean and English `Tokenizer`
-    "Learn the vocabularies from the training text in `data_dir` and write them to `vocab_dir`"
+    """Learn the vocabularies from the training text in `data_dir` and write them to `vocab_dir`
+
+    Examples:
+
+        kotrans-train-tokenizer
+        kotrans-train-tokenizer --tokenizer-type bpe --shared-vocab
+    """
     given = {k: n for k,n in dict(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size).items() if n}
     c = load_config(config) if config else TransformerConfig(src_vocab_size=0, tgt_vocab_size=0)
     c = c.replace(**given | fields)
