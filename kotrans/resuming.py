@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .checkpoint import (MAY_CHANGE,MODEL,STEPS,check_folder,in_the_way,keep_last,load_checkpoint,refuse_others,
-                                remove_partial_checkpoints,run_files,run_id,save_checkpoint,saved_config,tensor_to_bytes)
+                                remove_partial_checkpoints,run_files,run_id,save_checkpoint,saved_config,
+                                tensor_to_bytes)
 from .files import InputError,locked,printable
 from .noam import noam_rate
 from .schema import (dict_of,in_file,list_of,plain_value,real_number,record,tensor_of,text_upto,
