@@ -429,7 +429,7 @@ def weight_shapes(
 )->dict: # Name → shape, with layer 0 standing for all
     "The weights of a `Transformer` with one layer of each kind"
     sizes = dict(d_model=10, d_ff=7, src_vocab_size=11 if config.shared_vocab else 13, tgt_vocab_size=11)
-    small = config.replace(**sizes, num_heads=1, num_encoder_layers=1, num_decoder_layers=1, max_len=1)
+    small = config.replace(**sizes, num_heads=1, num_encoder_layers=1, num_decoder_layers=1, max_len=2)
     with torch.random.fork_rng(devices=[]):
         weights = Transformer(small, small.src_vocab_size, small.tgt_vocab_size).state_dict()
     real = {n: getattr(config, name) for name,n in sizes.items()}
