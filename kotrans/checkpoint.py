@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FORMAT', 'MAY_CHANGE', 'STEPS', 'MODEL', 'MAX_POSITIONS', 'fingerprint', 'save_checkpoint', 'check_archive',
            'load_checkpoint', 'snapshot', 'run_id', 'RunFile', 'look_at', 'run_files', 'in_the_way', 'refuse_others',
-           'check_folder', 'numbered', 'keep_last', 'newest_checkpoint', 'remove_partial_checkpoints',
-           'average_weights', 'average', 'pick_device', 'bytes_to_tensor', 'tensor_to_bytes', 'saved_config',
-           'weight_shapes', 'check_weights', 'model_config', 'read_model', 'restore']
+           'check_folder', 'numbered', 'keep_last', 'newest_checkpoint', 'remove_partial_checkpoints', 'pick_device',
+           'bytes_to_tensor', 'tensor_to_bytes', 'saved_config', 'weight_shapes', 'check_weights', 'model_config',
+           'read_model', 'restore', 'average_weights', 'average']
 
 # %% ../nbs/30_checkpoint.ipynb #f54cad2a
 import hashlib,os,pickle,pickletools,re,shlex,sys,tempfile,warnings,zipfile
@@ -301,81 +301,6 @@ def remove_partial_checkpoints(
     for p in left: p.unlink(missing_ok=True)
     return left
 
-# %% ../nbs/30_checkpoint.ipynb #9c105778
-def average_weights(
-    states:list, # `state_dict`s of one model at several times
-)->dict: # Their mean, in the dtypes of the first
-    "Average weights, entry by entry (paper, section 6.1)"
-    first = states[0]
-    for s in states[1:]:
-        if s.keys()!=first.keys() or any(s[k].shape!=first[k].shape for k in first):
-            raise InputError('checkpoints of different models cannot be averaged')
-    mean = lambda k: torch.stack([s[k].double() for s in states]).mean(0)
-    return {k: mean(k).to(v.dtype) if v.is_floating_point() else v for k,v in first.items()}
-
-# %% ../nbs/30_checkpoint.ipynb #e641a9bb
-def average(
-    checkpoints:str='checkpoints', # A folder, or files with commas between them
-    /,
-    last:int=5, # How many of a folder's newest epochs to take (its steps, if it holds no epochs)
-    output:str='', # The file to write (average_model.pt beside the checkpoints, if not given)
-):
-    """Average the weights of checkpoints into one model that translates
-
-    Examples:
-
-        kotrans-average checkpoints --last 5
-        kotrans-average run1/best_model.pt,run2/best_model.pt --output average.pt
-    """
-    if last<1: raise InputError(f'last={last}: average at least one checkpoint')
-    files,states = _load_files(checkpoints, last)
-    for path,state in zip(files, states):
-        if fingerprint(state['tokenizers'])!=fingerprint(states[0]['tokenizers']):
-            raise InputError(f'{path}: has other tokenizers than {files[0]}; they cannot be averaged')
-    target,runs = _target(output, files),{run_id(s) for s in states}
-    averaged = dict(weights=average_weights([s['weights'] for s in states]), averaged=[p.name for p in files])
-    save_checkpoint(target, states[-1] | averaged)
-    notify(f"averaged {', '.join(p.name for p in files)}{f', of {len(runs)} runs' if len(runs)>1 else ''}\n"
-         f'wrote {target}; translate with it: kotrans-translate --checkpoint {shlex.quote(str(target))}')
-
-# %% ../nbs/30_checkpoint.ipynb #97c854a6
-def _to_average(checkpoints, last):
-    "The files that are meant by a folder, or by names with commas between them"
-    folder = Path(checkpoints)
-    if not folder.is_dir():
-        return [Path(p.strip()) for p in ([checkpoints] if folder.is_file() else checkpoints.split(',')) if p.strip()]
-    found = [f for f in run_files(folder) if f.resumable]
-    files = [f for f in found if 'epoch' in f.path.name] or found
-    if not files: raise InputError(f'{folder}: no checkpoint_epoch_N.pt and no checkpoint_step_N.pt in it that loads; '
-                                   'kotrans-train keeps them with --save-every 1')
-    if len(runs := {f.run: f.path.name for f in found})>1:
-        raise InputError(f'{folder}: holds checkpoints of {len(runs)} runs, which end with '
-                         f'{" and ".join(runs.values())}; name the files to average, with commas between them')
-    return [f.path for f in files[-last:]]
-
-def _load_files(checkpoints, last):
-    "The files to average and what they hold; once more if one was removed while a folder was read"
-    for again in (True, True, False):
-        files = _to_average(checkpoints, last)
-        try: return files, [_model_of(path) for path in files]
-        except InputError:
-            if not again or all(p.exists() for p in files) or not Path(checkpoints).is_dir(): raise
-
-def _target(output, files):
-    "Where to write: not over a file that is averaged, nor over the average of another run"
-    target = Path(output or files[-1].parent/'average_model.pt')
-    if any(target.resolve()==p.resolve() for p in files):
-        raise InputError(f'{target}: is one of the files to average; name another --output')
-    if not output and target.exists() and look_at(target).run!=look_at(files[-1]).run:
-        raise InputError(f'{target}: is the average of another run; name another --output')
-    return target
-
-def _model_of(path):
-    "A checkpoint without what only training needs"
-    state,*_ = read_model(path)
-    state.pop('training', None)
-    return state
-
 # %% ../nbs/30_checkpoint.ipynb #c1822c0a
 def pick_device(
     name:str='auto', # `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`
@@ -500,3 +425,78 @@ def restore(
     model = Transformer(config, config.src_vocab_size, config.tgt_vocab_size)
     model.load_state_dict(state['weights'])
     return model.to(device).eval(), config, src, tgt
+
+# %% ../nbs/30_checkpoint.ipynb #9c105778
+def average_weights(
+    states:list, # `state_dict`s of one model at several times
+)->dict: # Their mean, in the dtypes of the first
+    "Average weights, entry by entry (paper, section 6.1)"
+    first = states[0]
+    for s in states[1:]:
+        if s.keys()!=first.keys() or any(s[k].shape!=first[k].shape for k in first):
+            raise InputError('checkpoints of different models cannot be averaged')
+    mean = lambda k: torch.stack([s[k].double() for s in states]).mean(0)
+    return {k: mean(k).to(v.dtype) if v.is_floating_point() else v for k,v in first.items()}
+
+# %% ../nbs/30_checkpoint.ipynb #e641a9bb
+def average(
+    checkpoints:str='checkpoints', # A folder, or files with commas between them
+    /,
+    last:int=5, # How many of a folder's newest epochs to take (its steps, if it holds no epochs)
+    output:str='', # The file to write (average_model.pt beside the checkpoints, if not given)
+):
+    """Average the weights of checkpoints into one model that translates
+
+    Examples:
+
+        kotrans-average checkpoints --last 5
+        kotrans-average run1/best_model.pt,run2/best_model.pt --output average.pt
+    """
+    if last<1: raise InputError(f'last={last}: average at least one checkpoint')
+    files,states = _load_files(checkpoints, last)
+    for path,state in zip(files, states):
+        if fingerprint(state['tokenizers'])!=fingerprint(states[0]['tokenizers']):
+            raise InputError(f'{path}: has other tokenizers than {files[0]}; they cannot be averaged')
+    target,runs = _target(output, files),{run_id(s) for s in states}
+    averaged = dict(weights=average_weights([s['weights'] for s in states]), averaged=[p.name for p in files])
+    save_checkpoint(target, states[-1] | averaged)
+    notify(f"averaged {', '.join(p.name for p in files)}{f', of {len(runs)} runs' if len(runs)>1 else ''}\n"
+         f'wrote {target}; translate with it: kotrans-translate --checkpoint {shlex.quote(str(target))}')
+
+# %% ../nbs/30_checkpoint.ipynb #97c854a6
+def _to_average(checkpoints, last):
+    "The files that are meant by a folder, or by names with commas between them"
+    folder = Path(checkpoints)
+    if not folder.is_dir():
+        return [Path(p.strip()) for p in ([checkpoints] if folder.is_file() else checkpoints.split(',')) if p.strip()]
+    found = [f for f in run_files(folder) if f.resumable]
+    files = [f for f in found if 'epoch' in f.path.name] or found
+    if not files: raise InputError(f'{folder}: no checkpoint_epoch_N.pt and no checkpoint_step_N.pt in it that loads; '
+                                   'kotrans-train keeps them with --save-every 1')
+    if len(runs := {f.run: f.path.name for f in found})>1:
+        raise InputError(f'{folder}: holds checkpoints of {len(runs)} runs, which end with '
+                         f'{" and ".join(runs.values())}; name the files to average, with commas between them')
+    return [f.path for f in files[-last:]]
+
+def _load_files(checkpoints, last):
+    "The files to average and what they hold; once more if one was removed while a folder was read"
+    for again in (True, True, False):
+        files = _to_average(checkpoints, last)
+        try: return files, [_model_of(path) for path in files]
+        except InputError:
+            if not again or all(p.exists() for p in files) or not Path(checkpoints).is_dir(): raise
+
+def _target(output, files):
+    "Where to write: not over a file that is averaged, nor over the average of another run"
+    target = Path(output or files[-1].parent/'average_model.pt')
+    if any(target.resolve()==p.resolve() for p in files):
+        raise InputError(f'{target}: is one of the files to average; name another --output')
+    if not output and target.exists() and look_at(target).run!=look_at(files[-1]).run:
+        raise InputError(f'{target}: is the average of another run; name another --output')
+    return target
+
+def _model_of(path):
+    "A checkpoint without what only training needs"
+    state,*_ = read_model(path)
+    state.pop('training', None)
+    return state
