@@ -296,7 +296,7 @@ def remove_partial_checkpoints(
     folder, # Folder of the checkpoints
 )->list: # The files removed
     "Remove the temporary files that interrupted saves left in `folder`"
-    ours = re.compile(r'\.(best_model|checkpoint_(epoch|step)_\d+)\.pt\.\d+\.tmp')
+    ours = re.compile(r'\.(best_model|average_model|checkpoint_(epoch|step)_\d+)\.pt\.([0-9a-f]+\.)?\d+\.tmp')
     left = [p for p in Path(folder).glob('.*.tmp') if ours.fullmatch(p.name)]
     for p in left: p.unlink(missing_ok=True)
     return left
@@ -344,8 +344,8 @@ def saved_config(
         record(dict(config=dict_of(plain_value)))(state, '')
         return kind.from_saved(state['config'])
     except InputError as e:
-        wrote = printable(state.get('kotrans', 'a version that is not named'), 20)
-        other = '' if wrote==kotrans.__version__ else f' (written by kotrans {wrote}; this is {kotrans.__version__})'
+        wrote,here = state.get('kotrans', kotrans.__version__),kotrans.__version__
+        other = '' if wrote==here else f' (written by kotrans {printable(wrote, 20)}; this is {here})'
         raise InputError(f'{printable(e, 300)}{other}') from None
 
 # %% ../nbs/30_checkpoint.ipynb #8f03162a

@@ -84,16 +84,21 @@ def notify(
     return stream is not None
 
 # %% ../nbs/01_files.ipynb #9dbd8002
-_KINDS = {b'\x1f\x8b': 'gzip, packed', b'\x28\xb5\x2f\xfd': 'Zstandard, packed', b'\xfd7zXZ\0': 'xz, packed',
-          b'BZh': 'bzip2, packed', b'PK\x03\x04': 'a zip archive or a workbook', b'\xff\xfe': 'UTF-16',
-          b'\xfe\xff': 'UTF-16', b'%PDF-': 'a PDF file', b'\xd0\xcf\x11\xe0': 'an old Office file'}
+_STARTS = {
+    'gzip': rb'\x1f\x8b', 'bzip2': rb'BZh[1-9](?:1AY&SY|\x17rE8P\x90)', 'xz': rb'\xfd7zXZ\0',
+    'zstd': rb'\(\xb5/\xfd|[P-_]\*M\x18',
+    'a zip archive': rb'PK(?:\x03\x04|\x05\x06)',
+    'a 7z archive': rb"7z\xbc\xaf'\x1c", 'a RAR archive': rb'Rar!\x1a\x07',
+    'LZ4': rb'\x04"M\x18', 'a Parquet file': rb'PAR1[\x15\x19]', 'a PDF file': rb'%PDF-\d',
+    'an Office file of before 2007, or one with a password': rb'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1',
+    'UTF-32': rb'\xff\xfe\0\0|\0\0\xfe\xff', 'UTF-16': rb'\xff\xfe|\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]'}
+_STARTS = {kind: re.compile(pattern, re.S) for kind,pattern in _STARTS.items()}
 
 def file_kind(
-    start:bytes, # The first bytes of a file
-)->str: # Such as `UTF-16`, or nothing where it may be UTF-8 text
-    "Tell a file that is no UTF-8 text by how it begins"
-    if start[:3]==b'BZh' and start[4:10]!=b'1AY&SY': return ''            # a word, not bzip2
-    return next((kind for mark,kind in _KINDS.items() if start.startswith(mark)), '')
+    start:bytes, # The first bytes of a file; 16 are enough
+)->str: # `gzip`, `bzip2`, `xz`, `zstd`, `UTF-16`, `a zip archive` and others; nothing if it may be UTF-8 text
+    "Tell from its first bytes what a file is"
+    return next((kind for kind,pattern in _STARTS.items() if pattern.match(start)), '')
 
 def decode_line(
     raw:bytes, # One line, without its `\n`
@@ -103,7 +108,7 @@ def decode_line(
 )->str: # The text, without the `\r` of a Windows line end
     "Decode one line of UTF-8, or say where it is broken"
     if number==1 and errors=='strict' and (kind := file_kind(raw)):
-        remedy = 'convert it: iconv -f utf-16 -t utf-8' if kind=='UTF-16' else 'give the text that is in it'
+        remedy = f'convert it: iconv -f {kind.lower()} -t utf-8' if kind.startswith('UTF') else 'give the text that is in it'
         raise InputError(f'{path}, line 1: not UTF-8 text but {kind}; {remedy}')
     if raw.endswith(b'\r'): raw = raw[:-1]
     if number==1 and raw.startswith(b'\xef\xbb\xbf'): raw = raw[3:]

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Pair', 'MAX_RATIO', 'MAX_LINE_BYTES', 'MAX_FILE_BYTES', 'WRAPPED', 'KO_NAMES', 'EN_NAMES', 'MAX_TAG_BYTES',
-           'MAX_DEPTH', 'MAX_ROWS', 'MAX_COLUMNS', 'FORMATS', 'COMPRESSED', 'import_extra', 'file_kind', 'refuse_bomb',
-           'open_bytes', 'bounded_lines', 'text_lines', 'read_parallel', 'tsv_rows', 'read_tsv', 'choose_columns',
-           'field_text', 'read_csv', 'record_pair', 'json_value', 'read_jsonl', 'read_json', 'xml_events', 'read_tmx',
-           'read_po', 'read_xlsx', 'detect_format', 'read_pairs', 'some_pairs']
+           'MAX_DEPTH', 'MAX_ROWS', 'MAX_COLUMNS', 'FORMATS', 'COMPRESSED', 'import_extra', 'refuse_bomb', 'open_bytes',
+           'bounded_lines', 'text_lines', 'read_parallel', 'tsv_rows', 'read_tsv', 'choose_columns', 'field_text',
+           'read_csv', 'record_pair', 'json_value', 'read_jsonl', 'read_json', 'xml_events', 'read_tmx', 'read_po',
+           'read_xlsx', 'detect_format', 'read_pairs', 'some_pairs']
 
 # %% ../nbs/20_formats.ipynb #11ba3018
 import bz2,csv,importlib,io,json,lzma,re,zipfile,zlib
@@ -18,7 +18,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError,XMLParser
 from operator import itemgetter
 from pathlib import Path,PurePosixPath
-from .files import InputError,iter_lines,nearest,printable
+from .files import file_kind,InputError,iter_lines,nearest,printable
 
 # %% ../nbs/20_formats.ipynb #293e39ca
 Pair = tuple[str, str] # One Korean sentence and its English translation
@@ -32,23 +32,6 @@ def import_extra(
     "Import an optional part, or say how to get it"
     try: return importlib.import_module(module)
     except ImportError: raise InputError(f'{what} needs {package}: pip install {package}') from None
-
-# %% ../nbs/20_formats.ipynb #cb7027ab
-_STARTS = {
-    'gzip': rb'\x1f\x8b', 'bzip2': rb'BZh[1-9](?:1AY&SY|\x17rE8P\x90)', 'xz': rb'\xfd7zXZ\0',
-    'zstd': rb'\(\xb5/\xfd|[P-_]\*M\x18',
-    'a zip archive': rb'PK(?:\x03\x04|\x05\x06)',
-    'a 7z archive': rb"7z\xbc\xaf'\x1c", 'a RAR archive': rb'Rar!\x1a\x07',
-    'LZ4': rb'\x04"M\x18', 'a Parquet file': rb'PAR1[\x15\x19]', 'a PDF file': rb'%PDF-\d',
-    'an Office file of before 2007, or one with a password': rb'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1',
-    'UTF-32': rb'\xff\xfe\0\0|\0\0\xfe\xff', 'UTF-16': rb'\xff\xfe|\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]'}
-_STARTS = {kind: re.compile(pattern, re.S) for kind,pattern in _STARTS.items()}
-
-def file_kind(
-    start:bytes, # The first bytes of a file; 16 are enough
-)->str: # `gzip`, `bzip2`, `xz`, `zstd`, `UTF-16`, `a zip archive` and others; nothing if it may be UTF-8 text
-    "Tell from its first bytes what a file is"
-    return next((kind for kind,pattern in _STARTS.items() if pattern.match(start)), '')
 
 # %% ../nbs/20_formats.ipynb #2406ca15
 MAX_RATIO = 100 # How many times its size a compressed file may unfold to, beyond some megabytes
