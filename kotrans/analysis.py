@@ -8,6 +8,7 @@ __all__ = ['NEEDED', 'read_log', 'verdict', 'plot_log', 'analyze_log']
 # %% ../nbs/35_analysis.ipynb #0c23d094
 import csv,math
 from pathlib import Path
+from .cli import run_command
 from .files import InputError,atomic_write
 
 # %% ../nbs/35_analysis.ipynb #f8cac33a
@@ -145,3 +146,6 @@ def analyze_log(
     with atomic_write(path) as f: fig.savefig(f, format=kind)
     plt.close(fig)
     print(f'drew {path}')
+
+# %% ../nbs/35_analysis.ipynb #8fc1530c
+if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.analysis', 'analyze_log'))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 import torch
 import kotrans
+from .cli import run_command
 from .files import InputError,atomic_write,notify,printable
 from .config import CleaningConfig,SplitConfig,TransformerConfig,VocabularyConfig
 from .tokenizer import Tokenizer
@@ -462,6 +463,9 @@ def average(
     save_checkpoint(target, states[-1] | averaged)
     notify(f"averaged {', '.join(p.name for p in files)}{f', of {len(runs)} runs' if len(runs)>1 else ''}\n"
          f'wrote {target}; translate with it: kotrans-translate --checkpoint {shlex.quote(str(target))}')
+
+# %% ../nbs/30_checkpoint.ipynb #6b974787
+if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.checkpoint', 'average'))
 
 # %% ../nbs/30_checkpoint.ipynb #97c854a6
 def _to_average(checkpoints, last):

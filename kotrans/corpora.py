@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from . import __version__
+from .cli import run_command
 from .files import (
     InputError,nearest,notify,printable,read_lines,write_lines,write_json,file_sha256,remove_temp_files)
 from .formats import (
@@ -431,3 +432,6 @@ def download_data(
     notify(f'next: kotrans-split-data --source {next(iter(done))}'
            + (f' --raw-dir {shlex.quote(printable(raw_dir, 200))}' if raw_dir!='data/raw' else ''))
     return done
+
+# %% ../nbs/21_corpora.ipynb #5c3f2c02
+if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.corpora', 'download_data'))

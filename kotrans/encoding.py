@@ -19,6 +19,7 @@ import numpy as np
 from fastcore.basics import patch
 from tqdm import tqdm
 from . import __version__
+from .cli import run_command
 from .files import InputError,notify,atomic_write,decode_line,locked,remove_temp_files
 from .config import DataFolder,EncodedFolder,TokensConfig,TransformerConfig,VocabularyFolder,load_config
 from .special_ids import BOS,EOS
@@ -380,3 +381,6 @@ def encode_data(
         notify(f'{Path(c.encoded_dir)/part}: {len(o):,} pairs, {tokens}')
     notify(next_step('kotrans-train', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
     return corpora
+
+# %% ../nbs/27_encoding.ipynb #b5b2e43d
+if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.encoding', 'encode_data'))

@@ -108,7 +108,8 @@ def decode_line(
 )->str: # The text, without the `\r` of a Windows line end
     "Decode one line of UTF-8, or say where it is broken"
     if number==1 and errors=='strict' and (kind := file_kind(raw)):
-        remedy = f'convert it: iconv -f {kind.lower()} -t utf-8' if kind.startswith('UTF') else 'give the text that is in it'
+        wide = kind.startswith('UTF')
+        remedy = f'convert it: iconv -f {kind.lower()} -t utf-8' if wide else 'give the text that is in it'
         raise InputError(f'{path}, line 1: not UTF-8 text but {kind}; {remedy}')
     if raw.endswith(b'\r'): raw = raw[:-1]
     if number==1 and raw.startswith(b'\xef\xbb\xbf'): raw = raw[3:]

@@ -2,11 +2,10 @@
 from typing import Any
 from collections import Counter
 from contextlib import contextmanager
-__all__ = ['COMPRESSED', 'EN_NAMES', 'FORMATS', 'KO_NAMES', 'MAX_COLUMNS', 'MAX_DEPTH', 'MAX_FILE_BYTES', 'MAX_LINE_BYTES', 'MAX_RATIO', 'MAX_ROWS', 'MAX_TAG_BYTES', 'Pair', 'WRAPPED', 'bounded_lines', 'choose_columns', 'detect_format', 'field_text', 'file_kind', 'import_extra', 'json_value', 'open_bytes', 'read_csv', 'read_json', 'read_jsonl', 'read_pairs', 'read_parallel', 'read_po', 'read_tmx', 'read_tsv', 'read_xlsx', 'record_pair', 'refuse_bomb', 'some_pairs', 'text_lines', 'tsv_rows', 'xml_events']
+__all__ = ['COMPRESSED', 'EN_NAMES', 'FORMATS', 'KO_NAMES', 'MAX_COLUMNS', 'MAX_DEPTH', 'MAX_FILE_BYTES', 'MAX_LINE_BYTES', 'MAX_RATIO', 'MAX_ROWS', 'MAX_TAG_BYTES', 'Pair', 'WRAPPED', 'bounded_lines', 'choose_columns', 'detect_format', 'field_text', 'import_extra', 'json_value', 'open_bytes', 'read_csv', 'read_json', 'read_jsonl', 'read_pairs', 'read_parallel', 'read_po', 'read_tmx', 'read_tsv', 'read_xlsx', 'record_pair', 'refuse_bomb', 'some_pairs', 'text_lines', 'tsv_rows', 'xml_events']
 
 Pair: Any
 def import_extra(module: str, package: str, what: str): ...
-def file_kind(start: bytes) -> str: ...
 MAX_RATIO: int
 def refuse_bomb(packed: int, unpacked: int, path, free: int) -> None: ...
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from .cli import run_command
 from .files import InputError,atomic_write
 from .special_ids import PAD
 from .encoding import EncodedCorpus,encode_corpus
@@ -227,3 +228,6 @@ def learn(
     learn_shortlist(corpus, src, tgt, best, common, rounds, pairs).save(output)
     print(f'learned from {min(pairs, len(corpus)):,} of {len(corpus):,} pairs, wrote {output}; '
           f'use it with: kotrans-translate --shortlist {output}')
+
+# %% ../nbs/43_shortlist.ipynb #4b83237b
+if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.shortlist', 'learn'))

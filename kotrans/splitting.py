@@ -21,6 +21,7 @@ from . import __version__
 from .cleaning import HANGUL,REASONS,Cleaned,clean_pairs,example_order,length_ratio,letter_share,show_pair
 from .config import BaseConfig,CleaningConfig,DataFolder,SplitConfig,TransformerConfig,load_config
 from .corpora import SOURCES,sentence_set,verify_source
+from .cli import run_command
 from .files import (
     InputError,nearest,printable,notify,atomic_write,file_sha256,locked,remove_temp_files,stable_share)
 from .formats import Pair,detect_format,read_pairs,read_parallel,text_lines
@@ -514,3 +515,6 @@ def split_data(
         if report['kept'].get(name)==0: notify(f'{name}: no pairs were asked for, so {without}')
     notify(next_step('kotrans-train-tokenizer', c, ['data_dir'], config))
     return report
+
+# %% ../nbs/25_splitting.ipynb #14c7d4c0
+if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.splitting', 'split_data'))

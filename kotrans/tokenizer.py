@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 import sentencepiece
 from fastcore.basics import patch
+from .cli import run_command
 from .files import InputError,printable,notify,atomic_write,locked,remove_temp_files,write_lines
 from .config import DataFolder,TokensConfig,TransformerConfig,VocabularyConfig,VocabularyFolder,load_config
 from .special_ids import PAD,UNK,BOS,EOS
@@ -509,3 +510,7 @@ def train_tokenizers(
     notify(next_step('kotrans-encode', c, 'data_dir vocab_dir encoded_dir shared_vocab max_len'.split(), config))
     notify('(or kotrans-train in its place, which does that first)')
     return made
+
+# %% ../nbs/26_tokenizer.ipynb #96863304
+if __name__=='__main__' and __package__=='kotrans':
+    raise SystemExit(run_command('kotrans.tokenizer', 'train_tokenizers'))
