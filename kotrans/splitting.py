@@ -85,13 +85,12 @@ def _sides(file):
     "The sides of the pairs of a file; a text file may have one a line, or both with a tab between"
     try: kind = detect_format(file)
     except InputError: kind = ''
-    if kind in ('csv', 'jsonl', 'tmx', 'po'): return chain.from_iterable(read_pairs(file))
+    if kind not in ('', 'tsv'): return chain.from_iterable(read_pairs(file))
     return (s for line in text_lines(file) for s in line.split('\t'))
 
 def _sentences(file):
     "The sentences of a test set kept elsewhere, normalised; at least one"
-    if Path(file).exists() and not Path(file).is_file():
-        raise InputError(f'test_files: {file} is a pipe or a folder, not a file; save the sentences in one')
+    if Path(file).is_dir(): raise InputError(f'test_files: {file} is a folder; name the files in it')
     found = {s for s in map(normalise, _sides(file)) if s}
     if not found: raise InputError(f'test_files: {file} holds no sentence that could be looked for')
     return found
