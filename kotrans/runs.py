@@ -273,7 +273,7 @@ def log_run(
     try:
         with open(path, encoding='utf-8', newline='') as f: row = next(csv.DictReader(f), None)
     except (OSError, UnicodeDecodeError, csv.Error): return ''
-    return row and (row.get('run') or '')
+    return None if row is None else row.get('run') or ''
 
 def log_in_the_way(
     folder, # Folder of the log
