@@ -86,7 +86,7 @@ class Source:
     licence:str # What one may do with it
     fetch:Callable # Options (`dict`) → split (`str`) → list of pairs
     options:tuple[str, ...]=() # Options it understands
-    by_rule:bool=False # Are its sentences alike on purpose? Then near-copies among them are no mistake
+    is_generated:bool=False # Are its sentences alike on purpose? Then near-copies among them are no mistake
 
 SOURCES:dict[str, Source] = {}
 
@@ -99,7 +99,7 @@ def register_source(
 
 # %% ../nbs/21_corpora.ipynb #33d13722
 register_source(Source('embedded', 'sentences written by a grammar, and a phrasebook', 'CC0-1.0',
-                       lambda options: embedded_corpus(), by_rule=True));
+                       lambda options: embedded_corpus(), is_generated=True));
 
 # %% ../nbs/21_corpora.ipynb #1e568de2
 class Splits(dict):

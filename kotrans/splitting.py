@@ -105,7 +105,7 @@ def outside_tests(
 # %% ../nbs/25_splitting.ipynb #5d40f128
 def _near_threshold(raw, name, config):
     "From which similarity on pairs of this source are near-duplicates; 0 where none is looked for"
-    is_generated = name in SOURCES and SOURCES[name].by_rule
+    is_generated = name in SOURCES and SOURCES[name].is_generated
     wanted = 'pairs' in raw or config.near_own_splits and not is_generated
     return config.near_duplicate_threshold if wanted else 0.
 
