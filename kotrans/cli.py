@@ -131,7 +131,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         return [line.rstrip() for line in lines]
 
     def _fill_text(self, text, width, indent):
-        return '\n'.join(s if s.startswith(' ') else textwrap.fill(s, width) for s in text.splitlines())
+        fill = lambda s: s if s.startswith(' ') else textwrap.fill(s, width, break_on_hyphens=False)
+        return '\n'.join(map(fill, text.splitlines()))
 
 # %% ../nbs/03_cli.ipynb #e824b109
 def _flag(name): return '--' + name.replace('_', '-')
