@@ -382,7 +382,8 @@ class _Texts:
 @patch
 def count_frequent(self:_Texts, kind):
     "`count` of a frequent class; undefined for an empty text"
-    return np.add.reduceat((self.classes & kind).astype(bool), self.starts, dtype=np.int32)
+    found = np.append((self.classes & kind).astype(bool), False)    # where an empty text at the end begins
+    return np.add.reduceat(found, self.ends-self.length, dtype=np.int32)
 
 @patch
 def long_runs(self:_Texts, most):
