@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Pair', 'MAX_RATIO', 'MAX_LINE_BYTES', 'MAX_FILE_BYTES', 'WRAPPED', 'KO_NAMES', 'EN_NAMES', 'MAX_TAG_BYTES',
-           'MAX_DEPTH', 'MAX_ROWS', 'MAX_COLUMNS', 'FORMATS', 'COMPRESSED', 'import_extra', 'refuse_bomb', 'open_bytes',
-           'bounded_lines', 'text_lines', 'read_parallel', 'tsv_rows', 'read_tsv', 'choose_columns', 'field_text',
-           'read_csv', 'record_pair', 'json_value', 'read_jsonl', 'read_json', 'xml_events', 'read_tmx', 'read_po',
-           'read_xlsx', 'detect_format', 'read_pairs', 'some_pairs']
+           'MAX_DEPTH', 'MAX_TEXTS', 'MAX_ROWS', 'MAX_COLUMNS', 'FORMATS', 'COMPRESSED', 'import_extra', 'refuse_bomb',
+           'open_bytes', 'bounded_lines', 'text_lines', 'read_parallel', 'tsv_rows', 'read_tsv', 'choose_columns',
+           'field_text', 'read_csv', 'record_pair', 'json_value', 'read_jsonl', 'read_json', 'xml_events', 'read_tmx',
+           'read_po', 'read_xlsx', 'detect_format', 'read_pairs', 'some_pairs']
 
 # %% ../nbs/20_formats.ipynb #11ba3018
 import bz2,csv,importlib,io,json,lzma,re,zipfile,zlib
@@ -546,9 +546,11 @@ def _first_sheet(archive, name):
     return sheets[0],next((part for kind,part in where.values() if kind=='sharedStrings'), '')
 
 # %% ../nbs/20_formats.ipynb #3b261296
+MAX_TEXTS = 2**21 # Most different texts of a workbook
+
 def _strings(events, closing, name):
     "The texts of the elements `closing`: what stands in `t` or `v`, but for how it is pronounced"
-    text,taking,spoken,size = [],False,False,0
+    text,taking,spoken,size,seen = [],False,False,0,0
     for kind,what,*more in events:
         if kind=='<':
             taking = what in ('t', 'v') and not spoken
@@ -560,6 +562,7 @@ def _strings(events, closing, name):
         else:
             taking = False
             if what=='rPh': spoken = False
+            if what=='si' and (seen := seen+1)>MAX_TEXTS: raise InputError(f'{name}: more than {MAX_TEXTS:,} texts')
             if what in closing: yield what,None,re.sub('_x([0-9A-F]{4})_', lambda m: chr(int(m[1], 16)), ''.join(text))
 
 def _cell_text(kind, text, strings, where):

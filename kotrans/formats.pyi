@@ -2,7 +2,7 @@
 from typing import Any
 from collections import Counter
 from contextlib import contextmanager
-__all__ = ['COMPRESSED', 'EN_NAMES', 'FORMATS', 'KO_NAMES', 'MAX_COLUMNS', 'MAX_DEPTH', 'MAX_FILE_BYTES', 'MAX_LINE_BYTES', 'MAX_RATIO', 'MAX_ROWS', 'MAX_TAG_BYTES', 'Pair', 'WRAPPED', 'bounded_lines', 'choose_columns', 'detect_format', 'field_text', 'import_extra', 'json_value', 'open_bytes', 'read_csv', 'read_json', 'read_jsonl', 'read_pairs', 'read_parallel', 'read_po', 'read_tmx', 'read_tsv', 'read_xlsx', 'record_pair', 'refuse_bomb', 'some_pairs', 'text_lines', 'tsv_rows', 'xml_events']
+__all__ = ['COMPRESSED', 'EN_NAMES', 'FORMATS', 'KO_NAMES', 'MAX_COLUMNS', 'MAX_DEPTH', 'MAX_FILE_BYTES', 'MAX_LINE_BYTES', 'MAX_RATIO', 'MAX_ROWS', 'MAX_TAG_BYTES', 'MAX_TEXTS', 'Pair', 'WRAPPED', 'bounded_lines', 'choose_columns', 'detect_format', 'field_text', 'import_extra', 'json_value', 'open_bytes', 'read_csv', 'read_json', 'read_jsonl', 'read_pairs', 'read_parallel', 'read_po', 'read_tmx', 'read_tsv', 'read_xlsx', 'record_pair', 'refuse_bomb', 'some_pairs', 'text_lines', 'tsv_rows', 'xml_events']
 
 Pair: Any
 def import_extra(module: str, package: str, what: str): ...
@@ -32,6 +32,7 @@ MAX_DEPTH: int
 def xml_events(file, name: str): ...
 def read_tmx(file, skipped: Counter | None=None) -> list[Pair]: ...
 def read_po(file, skipped: Counter | None=None) -> list[Pair]: ...
+MAX_TEXTS: Any
 MAX_ROWS: Any
 MAX_COLUMNS: Any
 def read_xlsx(file, columns: str='') -> list[Pair]: ...
