@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 import sacrebleu,torch
 import kotrans
-from .checkpoint import (MAY_CHANGE,check_folder,in_the_way,load_checkpoint,look_at,model_config,newest_checkpoint,
-                                pick_device,refuse_others,run_files,run_id)
-from .config import (PRESETS,CleaningConfig,ModelConfig,RunConfig,RunFolders,SplitConfig,StepConfig,TransformerConfig,
-                            load_config,need_memory,parameter_count,preset as get_preset)
+from .checkpoint import (MAY_CHANGE,check_folder,in_the_way,load_checkpoint,look_at,model_config,
+                                newest_checkpoint,pick_device,refuse_others,run_files,run_id)
+from .config import (PRESETS,CleaningConfig,ModelConfig,RunConfig,RunFolders,SplitConfig,StepConfig,
+                            TransformerConfig,load_config,need_memory,parameter_count,preset as get_preset)
 from .corpora import download_data,embedded_corpus
 from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
                                  is_main_process)
