@@ -277,6 +277,7 @@ class OptimizerConfig(ConfigFields):
     compile:bool=False # Translate the layers by torch.compile: slow to start, worth it on a GPU, seldom on a CPU
     warmup_steps:int=4000 # Steps until the learning rate peaks
     lr_factor:float=1.0 # Multiplies the whole learning-rate curve
+    lr_decay:Literal['noam', 'linear']='noam' # After warm-up: noam, as in the paper; linear, to zero when the run ends
 
 # %% ../nbs/02_config.ipynb #185fe8ed
 class RunConfig(ConfigFields):

@@ -16,7 +16,6 @@ from .checkpoint import (MAY_CHANGE,MODEL,STEPS,check_folder,in_the_way,keep_las
                                 remove_partial_checkpoints,run_files,run_id,save_checkpoint,saved_config,
                                 tensor_to_bytes)
 from .files import InputError,locked,printable
-from .noam import noam_rate
 from .schema import (dict_of,in_file,list_of,plain_value,real_number,record,tensor_of,text_upto,
                             whole_number)
 from .training import RunState,Trainer,zero_sums
@@ -253,10 +252,12 @@ def differences(self:ResumableTrainer,
     return found
 
 # %% ../nbs/32_resuming.ipynb #41f443e9
+_LINE = dict(last_step=whole_number(1), turn=whole_number(1), height=real_number(0, 1)) # Of a `LinearDecayLR`
 _TRAINING = record(dict(run=dict_of(lambda *_: None), corpus=text_upto(100),
     optimizer=record(dict(state=dict_of(dict_of(tensor_of()), keys=(int,)),
                           param_groups=list_of(record(dict(params=list_of(whole_number())))))),
-    scheduler=record(dict(last_epoch=whole_number()))), dict(ranks=whole_number(1), average=dict_of(tensor_of())))
+    scheduler=record(dict(last_epoch=whole_number()), _LINE)),
+    dict(ranks=whole_number(1), average=dict_of(tensor_of())))
 
 # %% ../nbs/32_resuming.ipynb #3560fe54
 @patch
@@ -282,11 +283,13 @@ def check_fit(self:ResumableTrainer,
     if [[*g['params']] for g in saved['param_groups']]!=[g['params'] for g in groups]:
         raise InputError('training.optimizer.param_groups: of another optimizer')
     steps = run_state(training['run']).step
-    whole_number(0, steps)(training['scheduler']['last_epoch'], 'training.scheduler.last_epoch')
+    schedule = training['scheduler']
+    whole_number(0, steps)(schedule['last_epoch'], 'training.scheduler.last_epoch')
+    if 'turn' in schedule: whole_number(1, schedule.get('last_step', 1))(schedule['turn'], 'training.scheduler.turn')
     params = [p for g in self.optimizer.param_groups for p in g['params']]
     moments = {i: dict(step=count, exp_avg=tensor_of(p.shape, [p.dtype]), exp_avg_sq=tensor_of(p.shape, [p.dtype]))
                for i,p in enumerate(params)}
-    if not saved['state'] and not training['scheduler']['last_epoch']: return         # saved before the first step
+    if not saved['state'] and not schedule['last_epoch']: return         # saved before the first step
     whole = record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)
     whole(saved['state'], 'training.optimizer.state')
     for i,m in saved['state'].items():
@@ -327,17 +330,20 @@ def load_state(self:ResumableTrainer,
 ):
     "Load weights, optimizer, schedule and the state of the run"
     self.model.load_state_dict(state['weights'])
-    self.load_optimizer(state['training'])
     self.run,self.run_id,saved = run,run_id(state),saved_config(state, type(self.config))
+    as_long = all(getattr(saved, k)==getattr(self.config, k) for k in ('num_epochs', 'max_minutes'))
+    self.load_optimizer(state['training'], as_long)
     if 'corpus' in found or any(getattr(saved, k)!=getattr(self.config, k) for k in PLAN):
         run.position,run.sums = 0,zero_sums()
 
 @patch
 def load_optimizer(self:ResumableTrainer,
     training:dict, # Training state of a checkpoint, with `optimizer` and `scheduler`
+    as_long:bool=True, # Whether the run is to last as long as it was; if not, a line to zero is drawn anew
 ):
     "Restore the optimizer's averages and the place in the schedule; all else follows from the config"
-    c,steps,groups = self.config,training['scheduler']['last_epoch'],self.optimizer.state_dict()['param_groups']
+    schedule,groups = training['scheduler'],self.optimizer.state_dict()['param_groups']
     self.optimizer.load_state_dict(dict(state=training['optimizer']['state'], param_groups=groups))
-    rate = noam_rate(steps+1, c.d_model, c.warmup_steps, c.lr_factor)
-    self.scheduler.load_state_dict(dict(last_epoch=steps, _step_count=steps+1, _last_lr=[rate]*len(groups)))
+    line = {k: schedule[k] for k in _LINE if as_long and k in schedule and hasattr(self.scheduler, k)}
+    steps = schedule['last_epoch']
+    self.scheduler.load_state_dict(dict(last_epoch=steps, _step_count=steps+1) | line)

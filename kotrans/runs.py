@@ -7,6 +7,7 @@ __all__ = ['LoggingTrainer', 'log_run', 'log_in_the_way', 'compile_layers']
 
 # %% ../nbs/33_runs.ipynb #2a492319
 import csv,io,math,sys,time
+from collections import deque
 from contextlib import contextmanager,nullcontext
 from pathlib import Path
 import torch
@@ -32,6 +33,7 @@ class LoggingTrainer(ResumableTrainer):
         self.start_time = time.monotonic()
         self.board = self.curves = None
         self.begun,self.estimated = (0., 0.),False     # elapsed seconds and epochs when this session began
+        self.pace = deque()                            # elapsed seconds and steps, every so often in the last minute
 
 # %% ../nbs/33_runs.ipynb #7b247351
 @patch
@@ -161,8 +163,9 @@ def time_left(self:LoggingTrainer)->float: # At most; 0 if nothing is known yet
 
 @patch
 def end_step(self:LoggingTrainer):
-    "Write a checkpoint if one is due; once, after half a minute, say how long a long run will take"
+    "Write a checkpoint if one is due, look to the schedule's end, and say once how long a long run will take"
     super(LoggingTrainer, self).end_step()
+    self.aim()
     if self.estimated or self.run.elapsed-self.begun[0]<30: return
     self.estimated,left = True,self.time_left()
     ends = 'then max_minutes are over, or sooner' if self.config.max_minutes else '--max-minutes ends it sooner'
@@ -229,6 +232,25 @@ def out_of_patience(self:LoggingTrainer)->bool: # Always `False` if `patience` i
 def patience_over(self:LoggingTrainer)->bool: # Always `False` if `patience` is 0
     "Whether the last `patience` validations gave no new best"
     return bool(0<self.config.patience<=self.run.epochs_since_best)
+
+# %% ../nbs/33_runs.ipynb #33a0b002
+@patch
+def aim(self:LoggingTrainer):
+    "Every 20 steps, let a linear decay end where the run will: after its epochs, or when `max_minutes` are over"
+    c = self.config
+    if c.lr_decay!='linear' or not c.max_minutes or self.step%20: return
+    last = self.broadcast(None if self.rank else self.last_step())
+    if last: self.scheduler.aim(last)
+
+@patch
+def last_step(self:LoggingTrainer)->int: # 0 if nothing is known yet
+    "Step at which the run will end, by the pace of the last minute"
+    now,step,pace = self.run.elapsed,self.step,self.pace
+    pace.append((now, step))
+    while len(pace)>2 and now-pace[1][0]>60: pace.popleft()
+    (then,first),left = pace[0],60*self.config.max_minutes-now
+    if now==then: return 0
+    return max(step+1, min(self.planned_steps(), step + int(left*(step-first)/(now-then))))
 
 # %% ../nbs/33_runs.ipynb #b22c730a
 @patch

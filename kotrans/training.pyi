@@ -6,9 +6,10 @@ from .label_smoothing import LabelSmoothingLoss
 from .noam import NoamLR
 from dataclasses import dataclass
 import torch
-__all__ = ['Console', 'ModelWithLoss', 'RunState', 'Trainer', 'duration', 'epoch_line', 'epoch_means', 'make_optimizer', 'perplexity', 'plot_history', 'zero_sums']
+__all__ = ['Console', 'ModelWithLoss', 'RunState', 'Trainer', 'duration', 'epoch_line', 'epoch_means', 'make_optimizer', 'make_schedule', 'perplexity', 'plot_history', 'zero_sums']
 
 def make_optimizer(model, config: TransformerConfig, device: torch.device) -> torch.optim.Optimizer: ...
+def make_schedule(optimizer: torch.optim.Optimizer, config: TransformerConfig, steps: int) -> NoamLR: ...
 class ModelWithLoss(torch.nn.Module):
     model: Any
     criterion: LabelSmoothingLoss
@@ -38,7 +39,7 @@ class Trainer:
     loss_module: Any
     learner: Any
     optimizer: Any
-    scheduler: NoamLR
+    scheduler: Any
     progress: Any
     run: RunState
     run_id: Any
@@ -55,6 +56,7 @@ class Trainer:
     def setup(self) -> None: ...
     def check_precision(self) -> None: ...
     def make_loaders(self, train_corpus, valid_corpus) -> None: ...
+    def planned_steps(self) -> int: ...
     @property
     def step(self) -> int: ...
     @property
