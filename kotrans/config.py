@@ -372,9 +372,9 @@ def need_memory(
 
 # %% ../nbs/02_config.ipynb #4a44e40a
 PRESETS = dict(
-    tiny=dict(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=2000,
-              tgt_vocab_size=2000,
-              batch_tokens=1024, num_epochs=10, max_minutes=7.5, warmup_steps=800),
+    tiny=dict(d_model=128, d_ff=256, num_heads=4, num_encoder_layers=3, num_decoder_layers=1, src_vocab_size=4000,
+              tgt_vocab_size=3000, dropout=.05, norm_first=True,
+              batch_tokens=1024, num_epochs=40, max_minutes=9.5, warmup_steps=400, lr_factor=1.8, lr_decay='linear'),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000,
                tgt_vocab_size=8000,
                batch_tokens=2048, num_epochs=30, warmup_steps=1000, dropout=.2, norm_first=True, ema_decay=.999),

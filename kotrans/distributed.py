@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['OWN', 'attempt_store', 'rank_and_size', 'init_distributed', 'destroy_distributed', 'end_rank', 'is_main_process',
-           'all_reduce_sum', 'broadcast_from_rank0', 'differing', 'wrap_ddp', 'DistributedTrainer']
+           'all_reduce_sum', 'broadcast_from_rank0', 'differing', 'wrap_ddp', 'DistributedTrainer', 'local_ranks']
 
 # %% ../nbs/38_distributed.ipynb #d962cea2
-import atexit,inspect,os,signal,sys,time,uuid
-from contextlib import contextmanager,nullcontext
+import atexit,inspect,json,os,signal,socket,subprocess,sys,time,uuid
+from contextlib import contextmanager,nullcontext,suppress
+from importlib import import_module
 import torch
 import torch.distributed as dist
 from fastcore.basics import patch
@@ -269,3 +270,46 @@ def load_state(self:DistributedTrainer,
     if ranks!=self.world:
         self.say(f'left by {ranks} ranks, taken up by {self.world}; '
                  f'a step has {self.world*self.config.accumulation_steps} batches from here on')
+
+# %% ../nbs/38_distributed.ipynb #38f0a002
+def _free_port():
+    "A port of this machine that nobody uses"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+def _be_other_rank(module, name, kwargs):
+    "What the other ranks do; where rank 0 fails in the same way, it is rank 0 that says so"
+    try: getattr(import_module(module), name)(**kwargs)
+    except InputError: sys.exit(2)
+    except KeyboardInterrupt: sys.exit(130)
+    end_rank()
+
+# %% ../nbs/38_distributed.ipynb #38f0a003
+@contextmanager
+def local_ranks(
+    size:int, # Number of processes, this one included
+    module:str, # Module of the function that the others call
+    name:str, # Its name
+    kwargs:dict, # Its arguments, plain values
+): # A context manager
+    "Be rank 0 of several processes of this machine, with one thread each; the others call a function and end with it"
+    env = dict(WORLD_SIZE=str(size), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(_free_port()), RANK='0', LOCAL_RANK='0')
+    before,threads = {k: os.environ.get(k) for k in env},torch.get_num_threads()
+    code = 'import json,sys; from kotrans.distributed import _be_other_rank as be; be(*json.loads(sys.argv[1]))'
+    others = [subprocess.Popen([sys.executable, '-c', code, json.dumps([module, name, kwargs])], stdin=subprocess.DEVNULL,
+                               env=os.environ | env | dict(RANK=str(r), LOCAL_RANK=str(r), OMP_NUM_THREADS='1'))
+              for r in range(1, size)]
+    os.environ.update(env)
+    torch.set_num_threads(1)
+    try: yield
+    except BaseException:
+        for p in others: p.terminate()
+        raise
+    finally:
+        destroy_distributed()
+        torch.set_num_threads(threads)
+        for k,v in before.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
+        for p in others:
+            with suppress(subprocess.TimeoutExpired): p.wait(20)
+            p.kill(); p.wait()

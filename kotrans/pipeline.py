@@ -21,7 +21,7 @@ from .config import (PRESETS,CleaningConfig,ModelConfig,RunConfig,RunFolders,Spl
                             TransformerConfig,load_config,need_memory,parameter_count,preset as get_preset)
 from .corpora import download_data,embedded_corpus
 from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
-                                 is_main_process)
+                                 is_main_process,local_ranks,rank_and_size)
 from .encoding import encode_split,open_corpus,read_header
 from .fast_linear import keep_freed_memory,use_fast_linear
 from .files import InputError,atomic_write,locked,notify,write_json,write_lines
@@ -300,12 +300,13 @@ def test_report(
     "Translate all test sets with the best model, show some, score all"
     best,scores = Path(config.checkpoint_dir)/'best_model.pt',{}
     t = Translator.from_checkpoint(best, config.device)
-    for name,pairs in test_sets(config).items():
+    sets = test_sets(config)
+    for name,pairs in sets.items():
         ko,en = (list(side) for side in zip(*pairs))
         start = time.perf_counter()
         out = t.translate(ko)
         scores[name] = corpus_scores(out, en) | dict(seconds=time.perf_counter()-start)
-        if len(scores)==1: _show_examples(f'{config.data_dir}/{name}.ko', ko, en, out, examples)
+        _show_examples(f'{config.data_dir}/{name}.ko', ko, en, out, max(1, examples//len(sets)))
     _show_scores(scores)
     record = about | dict(kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(),
                           machine=machine_name(t.device), scores=scores)
@@ -390,7 +391,19 @@ def train(
         kotrans-train --preset small --max-minutes 60
         kotrans-train --config my.toml --resume auto
     """
+    asked = dict(demo=demo, small=small, small_size=small_size, preset=preset, config=config, resume=resume,
+                 resume_anyway=resume_anyway, overwrite=overwrite, report=report, **fields)
     _check_flags(demo, small, preset, config, resume)
+    alone = rank_and_size()[1]<2
+    two = demo and alone and pick_device(fields.get('device', 'auto')).type=='cpu'
+    with local_ranks(2, 'kotrans.pipeline', '_train', asked) if two else nullcontext(): _train(**asked)
+    if demo and is_main_process(): notify('now ask it something: kotrans-translate "안녕하세요."')
+    if not alone: end_rank()
+
+
+# %% ../nbs/47_pipeline.ipynb #47f0a001
+def _train(demo, small, small_size, preset, config, resume, resume_anyway, overwrite, report, **fields):
+    "What each rank of `kotrans-train` does"
     if resume=='auto': resume,fields = _auto(config, fields)
     elif demo and not (resume or overwrite): resume = _earlier_demo(fields)
     if (demo or small) and not (preset or config or resume): preset = 'tiny'
@@ -404,7 +417,6 @@ def train(
     if small: c = small_config(c, small_size)
     _run(c, resume, resume_anyway, report, overwrite)
     if small and is_main_process(): _end_of_small()
-    if ranks>1: end_rank()
 
 # %% ../nbs/47_pipeline.ipynb #8ecaa641
 def _auto(config, fields):

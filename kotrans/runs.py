@@ -167,9 +167,13 @@ def end_step(self:LoggingTrainer):
     super(LoggingTrainer, self).end_step()
     self.aim()
     if self.estimated or self.run.elapsed-self.begun[0]<30: return
-    self.estimated,left = True,self.time_left()
-    ends = 'then max_minutes are over, or sooner' if self.config.max_minutes else '--max-minutes ends it sooner'
-    if left>=600: self.say(f'about {duration(left)} to go at this rate; {ends}')
+    self.estimated,left,c = True,self.time_left(),self.config
+    ends = 'then max_minutes are over, or sooner' if c.max_minutes else '--max-minutes ends it sooner'
+    if c.lr_decay=='linear' and c.max_minutes and self.scheduler.last_step<self.planned_steps():
+        fit = self.scheduler.last_step/self.planned_steps()*c.num_epochs
+        self.say(f'{c.max_minutes:g} minutes are enough for about {fit:.0f} of {c.num_epochs} epochs on this machine; '
+                 'the learning rate is planned for that')
+    elif left>=600: self.say(f'about {duration(left)} to go at this rate; {ends}')
 
 # %% ../nbs/33_runs.ipynb #0d6dd00b
 @patch

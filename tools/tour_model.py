@@ -1,9 +1,11 @@
-"""Train the small model that kotrans ships, store it in half precision as kotrans/data/tour_model.pt, and its scores as results/tour_model.json.
+"""Run the demo, keep its model as the one that kotrans ships (kotrans/data/tour_model.pt), and what it scored and said as results/tour_model.json.
 
     python tools/tour_model.py [FOLDER]
 
-It trains on the `train` part of the embedded corpus alone, so that the scores on the other parts are of sentences it has not seen. Some five to
-fifteen minutes on two cores. What the run writes goes to FOLDER (a temporary one if none is given); with a FOLDER, an interrupted run goes on.
+The run is that of `kotrans-train --demo`: preset `tiny` on the `train` part of the embedded corpus, ten minutes on two cores. It also translates
+`bench/first_utterances.tsv`, sentences that somebody thought up who has not seen the corpus. Weights are stored in half precision with `BITS` bits
+of mantissa, so that they take little room in a compressed package; the scores are those of the file. What the run writes goes to FOLDER (a
+temporary one if none is given).
 """
 import json,os,platform,sys,tempfile
 from pathlib import Path
@@ -12,36 +14,45 @@ import kotrans
 from kotrans.analysis import read_log
 from kotrans.checkpoint import load_checkpoint,save_checkpoint
 from kotrans.config import TransformerConfig,preset
-from kotrans.pipeline import corpus_scores,prepare,read_split,train
+from kotrans.corpora import everyday
+from kotrans.formats import read_tsv
+from kotrans.pipeline import corpus_scores,read_split,train
 from kotrans.translator import Translator
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'bench'))
 from turns import machine        # the benchmarks' words for what a number was measured on
-MODEL,RESULT = ROOT/'kotrans'/'data'/'tour_model.pt', ROOT/'results'/'tour_model.json'
-LARGEST = 3_000_000       # bytes of the file, weights and vocabularies together
-FIELDS = dict(preset='tiny', d_ff=384, num_epochs=10, max_minutes=0., save_every=1, keep_checkpoints=0, device='cpu', seed=42)
-EPOCHS = 1, 3, 10         # after these, three test sentences are translated, to show how it learns
+MODEL,RESULT,UNSEEN = ROOT/'kotrans'/'data'/'tour_model.pt', ROOT/'results'/'tour_model.json', ROOT/'bench'/'first_utterances.tsv'
+LARGEST = 3_200_000       # bytes of the file, weights and vocabularies together
+BITS = 5                  # of the ten that a half-precision number has for its mantissa
+KEEP = dict(save_every=1, keep_checkpoints=0, device='cpu')        # every epoch's checkpoint, to show how it learned
+TESTS = 'test', 'test_everyday'
+SHOWN = '어제 친구하고 영화를 봤어요.', '할머니는 손자에게 줄 사과를 깎고 계셨다.', '비가 많이 와서 버스가 늦게 왔는데 다행히 수업에는 늦지 않았어요.'
 
-def halved(weights):
-    "The weights in half precision; what is tied stays one tensor"
-    made = {}
-    return {k: made.setdefault(v.data_ptr(), v.half()) if v.is_floating_point() else v for k,v in weights.items()}
+def rounded(weights):
+    "The weights in half precision, rounded to `BITS` bits of mantissa; what is tied stays one tensor"
+    made,grain = {},1<<(10-BITS)
+    def short(v):
+        bits = v.half().view(torch.int16)
+        return ((bits+grain//2) & -grain).view(torch.float16)
+    return {k: made.setdefault(v.data_ptr(), short(v)) if v.is_floating_point() else v for k,v in weights.items()}
 
-def examples(test):
-    "Of the test sentences the first of four, of six and of eight words"
-    return [next(pair for pair in test if len(pair[0].split())==n) for n in (4, 6, 8)]
+def letters(text):
+    "A sentence without spaces and marks"
+    return ''.join(filter(str.isalnum, text))
 
-def learning(shown):
-    "What the model made of `shown` after some epochs"
-    def after(n): return Translator.from_checkpoint(f'checkpoints/checkpoint_epoch_{n}.pt', 'cpu').translate([ko for ko,_ in shown])
-    return [dict(epoch=n, translations=after(n)) for n in EPOCHS]
+def learning():
+    "What the model made of `SHOWN` after some epochs"
+    files = sorted(Path('checkpoints').glob('checkpoint_epoch_*.pt'), key=lambda f: int(f.stem.rpartition('_')[2]))
+    epochs = sorted({0, 2, len(files)//2, len(files)-1} & {*range(len(files))})
+    after = lambda f: Translator.from_checkpoint(f, 'cpu').translate(list(SHOWN))
+    return [dict(epoch=int(files[i].stem.rpartition('_')[2]), translations=after(files[i])) for i in epochs]
 
 def store(about):
     "Write the best model of the run as the file that is shipped"
     state = load_checkpoint('checkpoints/best_model.pt')
     state['config'] = TransformerConfig(**state['config']).to_dict()   # under today's names
-    state['weights'],state['provenance'] = halved(state['weights']),about
+    state['weights'],state['provenance'] = rounded(state['weights']),about
     save_checkpoint(MODEL, state)
     size = MODEL.stat().st_size
     if size>LARGEST: sys.exit(f'{MODEL}: {size:,} bytes, and may have {LARGEST:,}')
@@ -55,17 +66,18 @@ def scores(parts):
 def main(folder):
     RESULT.unlink(missing_ok=True)                          # nothing old stays if this fails
     os.chdir(folder)
-    prepare(preset(FIELDS['preset']))
-    train(resume='auto', report=False, **FIELDS)
-    parts = {name: read_split(preset(FIELDS['preset']), name) for name in ('train', 'validation', 'test', 'test_phrasebook')}
-    about = dict(command='python tools/tour_model.py', corpus="embedded, part 'train'", licence='CC0-1.0', pairs=len(parts['train']), **FIELDS,
+    train(demo=True, overwrite=True, **KEEP)
+    parts = {name: read_split(preset('tiny'), name) for name in ('train', 'validation', *TESTS)}
+    about = dict(command='kotrans-train --demo', corpus="embedded, part 'train'", licence='CC0-1.0', pairs=len(parts['train']), preset='tiny', seed=42,
                  kotrans=kotrans.__version__, torch=str(torch.__version__), python=platform.python_version())
-    size,shown = store(about),examples(parts['test'])
+    size,log = store(about),read_log('logs')
     best = load_checkpoint(MODEL)
-    record = about | dict(bytes=size, parameters=sum({v.data_ptr(): v.numel() for v in best['weights'].values()}.values()), best_epoch=best['epoch'],
-        minutes=round(sum(row['seconds'] for row in read_log('logs'))/60, 1), threads=torch.get_num_threads(), **machine(),
-        valid_loss=best['valid'].get('valid_loss'), scores=scores({name: parts[name] for name in ('validation', 'test', 'test_phrasebook')}),
-        examples=[dict(ko=ko, en=en) for ko,en in shown], learning=learning(shown))
+    unseen,translator,known = list(read_tsv(UNSEEN)),Translator.from_checkpoint(MODEL, 'cpu'),{letters(p.ko) for p in everyday()}
+    record = about | dict(bytes=size, parameters=sum({v.data_ptr(): v.numel() for v in best['weights'].values()}.values()),
+        best_epoch=best['epoch'], epochs=log[-1]['epoch'], minutes=round(sum(row['seconds'] for row in log)/60, 1), threads=torch.get_num_threads(),
+        **machine(), valid_loss=best['valid'].get('valid_loss'), scores=scores({name: parts[name] for name in TESTS}),
+        shown=SHOWN, learning=learning(),
+        unseen=[dict(ko=ko, en=en, ours=ours, known=letters(ko) in known) for (ko,en),ours in zip(unseen, translator.translate([ko for ko,_ in unseen]))])
     RESULT.write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
     for name,s in record['scores'].items(): print(f"{name:16} BLEU {s['bleu']:5.1f}  chrF {s['chrf']:5.1f}")
     print(f'wrote {MODEL} ({size:,} bytes) and {RESULT}')
