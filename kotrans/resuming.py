@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .checkpoint import (MAY_CHANGE,MODEL,STEPS,check_folder,in_the_way,keep_last,load_checkpoint,refuse_others,
-                                remove_partial_checkpoints,run_files,run_id,save_checkpoint,saved_config,
+                                run_files,run_id,save_checkpoint,saved_config,
                                 tensor_to_bytes)
-from .files import InputError,locked,printable
+from .files import InputError,locked,printable,remove_temp_files
 from .schema import (dict_of,in_file,list_of,plain_value,real_number,record,tensor_of,text_upto,
                             whole_number)
 from .training import RunState,Trainer,zero_sums
@@ -147,13 +147,18 @@ def end_step(self:ResumableTrainer):
 
 # %% ../nbs/32_resuming.ipynb #cff7bd9a
 @patch
+def own_checkpoints(self:ResumableTrainer)->list: # Paths, oldest first
+    "List the checkpoints in the run's folder from which it could go on"
+    return [f.path for f in run_files(self.config.checkpoint_dir) if f.run==self.run_id and f.resumable]
+
+@patch
 def way_on(self:ResumableTrainer,
     *flags, # What to add to the command
 )->str: # Names only what is there
     "Say how the run can be resumed"
-    own = [f for f in run_files(self.config.checkpoint_dir) if f.run==self.run_id and f.resumable]
-    if not own: return 'no checkpoint of this run could be written'
-    return ' '.join(['go on with: kotrans-train --resume', shlex.quote(str(own[-1].path)), *flags])
+    own = self.own_checkpoints()
+    if not own: return f'{self.config.checkpoint_dir} holds no checkpoint from which this run could go on'
+    return ' '.join(['go on with: kotrans-train --resume', shlex.quote(str(own[-1])), *flags])
 
 @patch
 def leave(self:ResumableTrainer):
@@ -177,8 +182,8 @@ def take_folders(self:ResumableTrainer):
     if not self.overwrite: refuse_others(found)
     for p in found: p.unlink(missing_ok=True)
     names = ', '.join(p.name for p in found)
-    if found: self.say(f"removed {len(found)} file{'s'*(len(found)>1)} of another run: {names}")
-    remove_partial_checkpoints(self.config.checkpoint_dir)
+    if found: self.say(f"removed {len(found)} file{'s'*(len(found)>1)} of another run, of a later step, or unreadable: {names}")
+    remove_temp_files(self.config.checkpoint_dir)
 
 @patch
 @contextmanager
@@ -252,11 +257,11 @@ def differences(self:ResumableTrainer,
     return found
 
 # %% ../nbs/32_resuming.ipynb #41f443e9
-_LINE = dict(last_step=whole_number(1), turn=whole_number(1), height=real_number(0, 1)) # Of a `LinearDecayLR`
+_LINE = dict(last_step=whole_number(1), turn=whole_number(1), height=real_number(0, 1)) # of a `LinearDecayLR`
 _TRAINING = record(dict(run=dict_of(lambda *_: None), corpus=text_upto(100),
     optimizer=record(dict(state=dict_of(dict_of(tensor_of()), keys=(int,)),
                           param_groups=list_of(record(dict(params=list_of(whole_number())))))),
-    scheduler=record(dict(last_epoch=whole_number()), _LINE)),
+    scheduler=record(dict(last_epoch=whole_number()))),
     dict(ranks=whole_number(1), average=dict_of(tensor_of())))
 
 # %% ../nbs/32_resuming.ipynb #3560fe54
@@ -285,7 +290,10 @@ def check_fit(self:ResumableTrainer,
     steps = run_state(training['run']).step
     schedule = training['scheduler']
     whole_number(0, steps)(schedule['last_epoch'], 'training.scheduler.last_epoch')
-    if 'turn' in schedule: whole_number(1, schedule.get('last_step', 1))(schedule['turn'], 'training.scheduler.turn')
+    if schedule.keys() & _LINE:                      # whole or not at all, and it turned at a step that has come
+        record(_LINE)(schedule, 'training.scheduler')
+        latest = min(schedule['last_step'], schedule['last_epoch']+1)
+        whole_number(1, latest)(schedule['turn'], 'training.scheduler.turn')
     params = [p for g in self.optimizer.param_groups for p in g['params']]
     moments = {i: dict(step=count, exp_avg=tensor_of(p.shape, [p.dtype]), exp_avg_sq=tensor_of(p.shape, [p.dtype]))
                for i,p in enumerate(params)}
