@@ -498,5 +498,6 @@ def _target(output, files):
 def _model_of(path):
     "A checkpoint without what only training needs"
     state,*_ = read_model(path)
+    with in_file(path): run_id(state)
     state.pop('training', None)
     return state

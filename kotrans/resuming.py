@@ -181,8 +181,8 @@ def take_folders(self:ResumableTrainer):
     found = self.others_files()
     if not self.overwrite: refuse_others(found)
     for p in found: p.unlink(missing_ok=True)
-    names = ', '.join(p.name for p in found)
-    if found: self.say(f"removed {len(found)} file{'s'*(len(found)>1)} of another run, of a later step, or unreadable: {names}")
+    said = f"removed {len(found)} file{'s'*(len(found)>1)} of another run, of a later step, or unreadable: "
+    if found: self.say(said + ', '.join(p.name for p in found))
     remove_temp_files(self.config.checkpoint_dir)
 
 @patch
@@ -258,11 +258,18 @@ def differences(self:ResumableTrainer,
 
 # %% ../nbs/32_resuming.ipynb #41f443e9
 _LINE = dict(last_step=whole_number(1), turn=whole_number(1), height=real_number(0, 1)) # of a `LinearDecayLR`
+def _schedule(value, where):
+    "Schema of a schedule: a line is there whole or not at all, and has turned at a step that has come"
+    record(dict(last_epoch=whole_number()))(value, where)
+    if not value.keys() & _LINE: return
+    record(_LINE)(value, where)
+    whole_number(1, min(value['last_step'], value['last_epoch']+1))(value['turn'], f'{where}.turn')
+
 _TRAINING = record(dict(run=dict_of(lambda *_: None), corpus=text_upto(100),
     optimizer=record(dict(state=dict_of(dict_of(tensor_of()), keys=(int,)),
                           param_groups=list_of(record(dict(params=list_of(whole_number())))))),
-    scheduler=record(dict(last_epoch=whole_number()))),
-    dict(ranks=whole_number(1), average=dict_of(tensor_of())))
+    scheduler=_schedule),
+    dict(ranks=whole_number(1), average=dict_of(tensor_of()), measure=text_upto(100)))
 
 # %% ../nbs/32_resuming.ipynb #3560fe54
 @patch
@@ -272,6 +279,7 @@ def check_training(self:ResumableTrainer,
     "Raise an `InputError` unless all that resuming reads is there and of its kind"
     MODEL(state, '')
     _TRAINING(state['training'], 'training')
+    run_id(state)
     ours = type(self.model).__name__
     if state['model']!=ours: raise InputError(f"model: a {printable(state['model'], 40)}, and this run trains a {ours}")
     return run_state(state['training']['run'])
@@ -288,16 +296,12 @@ def check_fit(self:ResumableTrainer,
     if [[*g['params']] for g in saved['param_groups']]!=[g['params'] for g in groups]:
         raise InputError('training.optimizer.param_groups: of another optimizer')
     steps = run_state(training['run']).step
-    schedule = training['scheduler']
-    whole_number(0, steps)(schedule['last_epoch'], 'training.scheduler.last_epoch')
-    if schedule.keys() & _LINE:                      # whole or not at all, and it turned at a step that has come
-        record(_LINE)(schedule, 'training.scheduler')
-        latest = min(schedule['last_step'], schedule['last_epoch']+1)
-        whole_number(1, latest)(schedule['turn'], 'training.scheduler.turn')
+    last = training['scheduler']['last_epoch']
+    whole_number(0, steps)(last, 'training.scheduler.last_epoch')
     params = [p for g in self.optimizer.param_groups for p in g['params']]
     moments = {i: dict(step=count, exp_avg=tensor_of(p.shape, [p.dtype]), exp_avg_sq=tensor_of(p.shape, [p.dtype]))
                for i,p in enumerate(params)}
-    if not saved['state'] and not schedule['last_epoch']: return         # saved before the first step
+    if not saved['state'] and not last: return         # saved before the first step
     whole = record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)
     whole(saved['state'], 'training.optimizer.state')
     for i,m in saved['state'].items():

@@ -246,7 +246,8 @@ def log(self:RobustTrainer,
 ):
     "Write a row to the logs; an `OSError` becomes a warning"
     try: super(RobustTrainer, self).log(row)
-    except OSError as e: self.warn(f'the log could not be written ({e.strerror or e}); the next row tries again, if there is one')
+    except OSError as e:
+        self.warn(f'the log could not be written ({e.strerror or e}); any later row tries again')
 
 # %% ../nbs/34_robustness.ipynb #5aeb08c4
 @patch
