@@ -161,8 +161,13 @@ def run_id(
 )->str: # 32 hexadecimal digits
     "Id of the run that a checkpoint belongs to"
     if 'run' not in state: return _id_of_config(state)
-    if isinstance(state['run'], str) and re.fullmatch('[0-9a-f]{32}', state['run']): return state['run']
-    raise InputError('run: is not the id of a run (32 hexadecimal digits)')
+    _check_id(state['run'], 'run')
+    return state['run']
+
+def _check_id(value, where):
+    "Schema of the id of a run"
+    if not isinstance(value, str) or not re.fullmatch('[0-9a-f]{32}', value):
+        raise InputError(f'{where}: is not the id of a run (32 hexadecimal digits)')
 
 def _id_of_config(state):
     "An id for a checkpoint that has none"
@@ -329,7 +334,8 @@ def tensor_to_bytes(
 # %% ../nbs/30_checkpoint.ipynb #b4ba8d3f
 MODEL = record(dict(model=text_upto(100), config=dict_of(plain_value), weights=dict_of(tensor_of()),
                     tokenizers=list_of(tensor_of(dtypes=[torch.uint8]), most=2)),
-               dict(kotrans=text_upto(100), epoch=whole_number(), step=whole_number(), valid=dict_of(plain_value)))
+               dict(kotrans=text_upto(100), epoch=whole_number(), step=whole_number(), valid=dict_of(plain_value),
+                    run=_check_id, training=dict_of(lambda *_: None)))
 
 # %% ../nbs/30_checkpoint.ipynb #9e1d4479
 def saved_config(
@@ -498,6 +504,5 @@ def _target(output, files):
 def _model_of(path):
     "A checkpoint without what only training needs"
     state,*_ = read_model(path)
-    with in_file(path): run_id(state)
     state.pop('training', None)
     return state

@@ -279,7 +279,6 @@ def check_training(self:ResumableTrainer,
     "Raise an `InputError` unless all that resuming reads is there and of its kind"
     MODEL(state, '')
     _TRAINING(state['training'], 'training')
-    run_id(state)
     ours = type(self.model).__name__
     if state['model']!=ours: raise InputError(f"model: a {printable(state['model'], 40)}, and this run trains a {ours}")
     return run_state(state['training']['run'])
