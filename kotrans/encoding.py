@@ -21,7 +21,8 @@ from tqdm import tqdm
 from . import __version__
 from .cli import run_command
 from .files import InputError,notify,atomic_write,decode_line,locked,remove_temp_files
-from .config import DataFolder,EncodedFolder,TokensConfig,TransformerConfig,VocabularyFolder,load_config
+from .config import (DataFolder,EncodedFolder,TokensConfig,TransformerConfig,VocabularyFolder,check_value,
+                            load_config)
 from .special_ids import BOS,EOS
 from .formats import open_bytes
 from .splitting import check_splits,next_step,read_note,sum_once
@@ -250,8 +251,8 @@ def _work(src, tgt, lines, max_len): return _encode_chunk(src, tgt, lines, *_tok
 
 def _check_workers(workers):
     "Refuse a number of processes that no machine can run"
-    if type(workers) is not int or not 0<=workers<=1024:
-        raise InputError(f'workers: a whole number from 0 (one for each core) to 1024, not {workers!r}')
+    try: check_value('workers', int, workers)
+    except InputError as e: raise InputError(f'workers: {e}') from None
 
 def encode_chunks(
     chunks, # Each two lists of sentences and an array of their line numbers

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .checkpoint import (MAY_CHANGE,MODEL,STEPS,check_folder,in_the_way,keep_last,load_checkpoint,refuse_others,
-                                remove_partial_checkpoints,run_files,run_id,save_checkpoint,saved_config,
+                                run_files,run_id,save_checkpoint,saved_config,
                                 tensor_to_bytes)
-from .files import InputError,locked,printable
+from .files import InputError,locked,printable,remove_temp_files
 from .schema import (dict_of,in_file,list_of,plain_value,real_number,record,tensor_of,text_upto,
                             whole_number)
 from .training import RunState,Trainer,zero_sums
@@ -147,13 +147,18 @@ def end_step(self:ResumableTrainer):
 
 # %% ../nbs/32_resuming.ipynb #cff7bd9a
 @patch
+def own_checkpoints(self:ResumableTrainer)->list: # Paths, oldest first
+    "List the checkpoints in the run's folder from which it could go on"
+    return [f.path for f in run_files(self.config.checkpoint_dir) if f.run==self.run_id and f.resumable]
+
+@patch
 def way_on(self:ResumableTrainer,
     *flags, # What to add to the command
 )->str: # Names only what is there
     "Say how the run can be resumed"
-    own = [f for f in run_files(self.config.checkpoint_dir) if f.run==self.run_id and f.resumable]
-    if not own: return 'no checkpoint of this run could be written'
-    return ' '.join(['go on with: kotrans-train --resume', shlex.quote(str(own[-1].path)), *flags])
+    own = self.own_checkpoints()
+    if not own: return f'{self.config.checkpoint_dir} holds no checkpoint from which this run could go on'
+    return ' '.join(['go on with: kotrans-train --resume', shlex.quote(str(own[-1])), *flags])
 
 @patch
 def leave(self:ResumableTrainer):
@@ -176,9 +181,9 @@ def take_folders(self:ResumableTrainer):
     found = self.others_files()
     if not self.overwrite: refuse_others(found)
     for p in found: p.unlink(missing_ok=True)
-    names = ', '.join(p.name for p in found)
-    if found: self.say(f"removed {len(found)} file{'s'*(len(found)>1)} of another run: {names}")
-    remove_partial_checkpoints(self.config.checkpoint_dir)
+    said = f"removed {len(found)} file{'s'*(len(found)>1)} of another run, of a later step, or unreadable: "
+    if found: self.say(said + ', '.join(p.name for p in found))
+    remove_temp_files(self.config.checkpoint_dir)
 
 @patch
 @contextmanager
@@ -252,12 +257,19 @@ def differences(self:ResumableTrainer,
     return found
 
 # %% ../nbs/32_resuming.ipynb #41f443e9
-_LINE = dict(last_step=whole_number(1), turn=whole_number(1), height=real_number(0, 1)) # Of a `LinearDecayLR`
+_LINE = dict(last_step=whole_number(1), turn=whole_number(1), height=real_number(0, 1)) # of a `LinearDecayLR`
+def _schedule(value, where):
+    "Schema of a schedule: a line is there whole or not at all, and has turned at a step that has come"
+    record(dict(last_epoch=whole_number()))(value, where)
+    if not value.keys() & _LINE: return
+    record(_LINE)(value, where)
+    whole_number(1, min(value['last_step'], value['last_epoch']+1))(value['turn'], f'{where}.turn')
+
 _TRAINING = record(dict(run=dict_of(lambda *_: None), corpus=text_upto(100),
     optimizer=record(dict(state=dict_of(dict_of(tensor_of()), keys=(int,)),
                           param_groups=list_of(record(dict(params=list_of(whole_number())))))),
-    scheduler=record(dict(last_epoch=whole_number()), _LINE)),
-    dict(ranks=whole_number(1), average=dict_of(tensor_of())))
+    scheduler=_schedule),
+    dict(ranks=whole_number(1), average=dict_of(tensor_of()), measure=text_upto(100)))
 
 # %% ../nbs/32_resuming.ipynb #3560fe54
 @patch
@@ -283,13 +295,12 @@ def check_fit(self:ResumableTrainer,
     if [[*g['params']] for g in saved['param_groups']]!=[g['params'] for g in groups]:
         raise InputError('training.optimizer.param_groups: of another optimizer')
     steps = run_state(training['run']).step
-    schedule = training['scheduler']
-    whole_number(0, steps)(schedule['last_epoch'], 'training.scheduler.last_epoch')
-    if 'turn' in schedule: whole_number(1, schedule.get('last_step', 1))(schedule['turn'], 'training.scheduler.turn')
+    last = training['scheduler']['last_epoch']
+    whole_number(0, steps)(last, 'training.scheduler.last_epoch')
     params = [p for g in self.optimizer.param_groups for p in g['params']]
     moments = {i: dict(step=count, exp_avg=tensor_of(p.shape, [p.dtype]), exp_avg_sq=tensor_of(p.shape, [p.dtype]))
                for i,p in enumerate(params)}
-    if not saved['state'] and not schedule['last_epoch']: return         # saved before the first step
+    if not saved['state'] and not last: return         # saved before the first step
     whole = record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)
     whole(saved['state'], 'training.optimizer.state')
     for i,m in saved['state'].items():

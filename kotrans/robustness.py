@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .batching import Batch
-from .checkpoint import save_checkpoint,snapshot
+from .checkpoint import not_finite,save_checkpoint,snapshot
 from .files import InputError
 from .runs import LoggingTrainer
-from .schema import all_finite
 
 # %% ../nbs/34_robustness.ipynb #5889c4f4
 class RobustTrainer(LoggingTrainer):
@@ -66,8 +65,8 @@ EXTREME_NORM = 1000. # Norm of a gradient after which the weights are looked at
 @patch
 def check_finite(self:RobustTrainer):
     "Raise an `InputError` if weights, their moving average or the optimizer's averages are not finite"
-    moments = [v for state in self.optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
-    if all_finite([*self.model.parameters(), *self.average.values(), *moments]): return
+    kept = dict(weights=self.model.state_dict(), average=self.average, optimizer=self.optimizer.state_dict()['state'])
+    if not not_finite(kept): return
     raise InputError(f'step {self.step}: an update has left weights that are not finite; {self.last_good()}. Take a '
                      'smaller --lr-factor or a longer --warmup-steps (on resuming, with --resume-anyway config)')
 
@@ -76,8 +75,8 @@ def last_good(self:RobustTrainer)->str: # Part of a sentence
     "Name the newest checkpoint that this run has written, or was resumed from, and that is still there"
     self.finish_saving()
     if self.rank: return 'rank 0 names the last good checkpoint'
-    if self.last_saved and Path(self.last_saved).exists(): return f'the last good checkpoint is {self.last_saved}'
-    return 'this run has saved no checkpoint before'
+    there = [p for p in (*self.own_checkpoints(), self.last_saved) if p and Path(p).exists()]
+    return f'the last good checkpoint is {there[-1]}' if there else self.way_on()
 
 @patch
 def step_save_due(self:RobustTrainer)->bool: # `False` while steps are skipped
@@ -213,8 +212,8 @@ def write(self:RobustTrainer,
     saved = True
     try: save_checkpoint(path, state)
     except OSError as e:
-        self.warn(f'{path} could not be saved ({e.strerror or e}); training goes on, older files are kept, '
-                  'and the next save tries again')
+        self.warn(f'{path} could not be saved ({e.strerror or e}); older files are kept, and any later save '
+                  'tries again')
         saved = False
     if saved and 'training' in state: self.last_saved = path
     if then: then(saved)
@@ -247,7 +246,8 @@ def log(self:RobustTrainer,
 ):
     "Write a row to the logs; an `OSError` becomes a warning"
     try: super(RobustTrainer, self).log(row)
-    except OSError as e: self.warn(f'the log could not be written ({e.strerror or e}); training goes on')
+    except OSError as e:
+        self.warn(f'the log could not be written ({e.strerror or e}); any later row tries again')
 
 # %% ../nbs/34_robustness.ipynb #5aeb08c4
 @patch
