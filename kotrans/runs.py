@@ -345,7 +345,7 @@ def no_board(self:LoggingTrainer,
     "Do without TensorBoard, with a warning"
     self.board = None
     self.warn(f'the TensorBoard log in {self.config.log_dir} could not be written ({error.strerror or error}); '
-              'training goes on without it')
+              'this run writes no more of it')
 
 @patch
 def log(self:LoggingTrainer,
@@ -376,8 +376,9 @@ def draw_curves(self:LoggingTrainer):
 def running(self:LoggingTrainer): # A context manager
     "Take the folders, open the log and start the clock, then run"
     with super(LoggingTrainer, self).running():
-        best = look_at(Path(self.config.checkpoint_dir)/'best_model.pt').run==self.run_id
-        if not self.broadcast(best): self.forget_best(f'{self.config.checkpoint_dir}/best_model.pt is not of this run')
+        folder = self.config.checkpoint_dir
+        best = look_at(Path(folder)/'best_model.pt').run==self.run_id
+        if not self.broadcast(best): self.forget_best(f'{folder} holds no best_model.pt of this run')
         self.open_log()
         self.start_time = time.monotonic()-self.run.elapsed
         self.begun,self.estimated = (self.run.elapsed, self.epochs_passed()),False
