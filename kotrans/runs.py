@@ -244,7 +244,7 @@ def aim(self:LoggingTrainer):
     c = self.config
     if c.lr_decay!='linear' or not c.max_minutes or self.step%20: return
     last = self.broadcast(None if self.rank else self.last_step())
-    if last: self.scheduler.aim(last)
+    if last and last!=self.scheduler.last_step: self.scheduler.aim(last)
 
 @patch
 def last_step(self:LoggingTrainer)->int: # 0 if nothing is known yet
