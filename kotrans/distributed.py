@@ -297,9 +297,9 @@ def local_ranks(
     env = dict(WORLD_SIZE=str(size), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(_free_port()), RANK='0', LOCAL_RANK='0')
     before,threads = {k: os.environ.get(k) for k in env},torch.get_num_threads()
     code = 'import json,sys; from kotrans.distributed import _be_other_rank as be; be(*json.loads(sys.argv[1]))'
-    others = [subprocess.Popen([sys.executable, '-c', code, json.dumps([module, name, kwargs])], stdin=subprocess.DEVNULL,
-                               env=os.environ | env | dict(RANK=str(r), LOCAL_RANK=str(r), OMP_NUM_THREADS='1'))
-              for r in range(1, size)]
+    start = [sys.executable, '-c', code, json.dumps([module, name, kwargs])]
+    others = [subprocess.Popen(start, env=os.environ | env | dict(RANK=str(r), LOCAL_RANK=str(r), OMP_NUM_THREADS='1'),
+                               stdin=subprocess.DEVNULL) for r in range(1, size)]
     os.environ.update(env)
     torch.set_num_threads(1)
     try: yield

@@ -82,7 +82,7 @@ def _layer(ax, x, side, top, sublayers, remark):
 # %% ../nbs/drawings.ipynb #d4f4693f
 def draw_architecture(
     ax=None, # Matplotlib axes; `None` makes a figure, 8 by 8.6 inches
-    sizes:dict=None, # Numbers for the letters `B S T d_model d_ff h N V` and `Vs`, the source's vocabulary
+    sizes:dict=None, # Numbers for `B S T d_model d_ff h N V`, for `Vs` (source vocabulary) and `Nd` (decoder layers)
 ): # The axes
     "Draw encoder and decoder with the shape of the tensor on each arrow (paper, Figure 1)"
     ax = _canvas(ax, 8, 8.6)
@@ -101,7 +101,8 @@ def draw_architecture(
     decoder = [attention('causal self-attention', tgt_mask, 'T', 'T'),
                attention('cross-attention', src_mask, 'T', 'S'), forward]
     end,_ = _layer(ax, enc, -1, top, encoder, f"{size('N')} encoder layers")
-    last,(_,cross,_) = _layer(ax, dec, 1, top, decoder, f"{size('N')} decoder layers")
+    deep = size('Nd' if 'Nd' in (sizes or {}) else 'N')
+    last,(_,cross,_) = _layer(ax, dec, 1, top, decoder, f"{deep} decoder layer{'s'*(deep!='1')}")
     _arrow(ax, (enc, end), (enc, end-.42), label=shape('B', 'S', 'd_model'))
     _box(ax, enc, end-.62, 2.4, .4, 'memory', 'ids')
     _arrow(ax, (enc+1.2, end-.62), (4.2, end-.62), (4.2, cross), (dec-1.2, cross))
@@ -118,6 +119,7 @@ def _legend(ax, x, top, sizes):
     meanings = {'B': 'sentences in a batch', 'S T': 'tokens of source, of target', 'd_model': 'width of the model',
                 'd_ff': 'inner width of feed-forward', 'h': 'attention heads', 'N': 'layers of each stack',
                 'V': 'entries of the vocabulary'}
+    if 'Nd' in (sizes or {}): meanings['N'] = f"layers of the encoder ({sizes['Nd']} of the decoder)"
     for i,(names,meaning) in enumerate(meanings.items()):
         letters = ', '.join(_LETTERS[n] for n in names.split())
         numbers = ', '.join(_size(sizes, n) for n in names.split())

@@ -4,7 +4,7 @@ from .checkpoint import run_id
 from .training import RunState
 from .training import Trainer
 from contextlib import contextmanager
-__all__ = ['PLAN', 'ResumableTrainer', 'run_state']
+__all__ = ['LENGTH', 'PLAN', 'ResumableTrainer', 'run_state']
 
 class ResumableTrainer(Trainer):
     in_update: bool
@@ -44,3 +44,4 @@ class ResumableTrainer(Trainer):
     def load_optimizer(self, training: dict, as_long: bool=True) -> None: ...
 def run_state(saved: dict) -> RunState: ...
 PLAN: Any
+LENGTH: Any
