@@ -373,7 +373,7 @@ def need_memory(
 # %% ../nbs/02_config.ipynb #4a44e40a
 PRESETS = dict(
     tiny=dict(d_model=128, d_ff=256, num_heads=4, num_encoder_layers=3, num_decoder_layers=1, src_vocab_size=4000,
-              tgt_vocab_size=3000, norm_first=True,
+              tgt_vocab_size=3000, dropout=.05, norm_first=True,
               batch_tokens=1024, num_epochs=40, max_minutes=9.5, warmup_steps=400, lr_factor=1.8, lr_decay='linear'),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000,
                tgt_vocab_size=8000,
