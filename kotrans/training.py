@@ -152,13 +152,14 @@ def make_loaders(self:Trainer,
     self.train_loader = BatchLoader(train_corpus, c.batch_size, c.batch_tokens, c.seed, True, c.on_oversized_pair,
                                     c.subword_sampling_alpha, self.tokenizers)
     self.valid_loader = BatchLoader(valid_corpus, c.batch_size, c.batch_tokens, c.seed, shuffle=False)
+    self.first_epoch_batches = self.train_loader.num_batches(0)      # asked once: a loader keeps one epoch's plan
 
 # %% ../nbs/31_training.ipynb #31d0a003
 @patch
 def planned_steps(self:Trainer)->int: # If each epoch has as many batches as the first
     "Number of optimizer steps in `num_epochs`"
-    c,batches = self.config,self.train_loader.num_batches(0)
-    return math.ceil(batches/(c.accumulation_steps*self.world))*c.num_epochs
+    c = self.config
+    return math.ceil(self.first_epoch_batches/(c.accumulation_steps*self.world))*c.num_epochs
 
 # %% ../nbs/31_training.ipynb #250ac024
 @patch(as_prop=True)
@@ -369,7 +370,7 @@ def evaluate(self:Trainer)->dict: # `valid_loss`, `valid_ppl`, and `bleu` if the
 def describe(self:Trainer)->str: # Four lines
     "Describe the run: device, model, corpus and length of the training"
     c,train = self.config,self.train_loader
-    n,size = train.num_batches(0),sum(p.numel() for p in self.model.parameters())
+    n,size = self.first_epoch_batches,sum(p.numel() for p in self.model.parameters())
     layers = f'{c.num_encoder_layers}+{c.num_decoder_layers} layers'
     batches = f'{c.batch_tokens:,} tokens' if c.batch_tokens else f'{c.batch_size} sentences'
     return '\n'.join([

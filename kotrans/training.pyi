@@ -46,6 +46,7 @@ class Trainer:
     last_norm: float
     train_loader: BatchLoader
     valid_loader: BatchLoader
+    first_epoch_batches: Any
     rank: int
     world: int
     time_up: bool
