@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from .files import stable_share,atomic_write
 from .formats import Pair
-from .corpora import everyday,everyday_splits,sentence_set
+from .corpora import everyday,sentence_set,with_everyday
 from .grammar import generate_examples
 
 # %% ../nbs/94_embedded.ipynb #e1eb230a
@@ -94,8 +94,7 @@ def make_embedded(
     seed:int=1, # Which sentences the grammar writes
 )->dict[str, list[Pair]]: # `train`, `validation`, `test` and `test_everyday`
     "Make the embedded corpus, of any size; the shipped one has the defaults"
-    made,written = make_grammar_splits(num_pairs, seed),everyday_splits()
-    return {name: made.get(name, [])+written.get(name, []) for name in (*made, 'test_everyday')}
+    return with_everyday(make_grammar_splits(num_pairs, seed))
 
 # %% ../nbs/94_embedded.ipynb #f65cd3fd
 _LICENCE = '# CC0-1.0: Korean sentences with English translations, by a grammar written for kotrans'

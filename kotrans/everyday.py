@@ -12,29 +12,19 @@ import re
 from collections import Counter
 from functools import cache
 from html import escape
-from importlib import resources
 from typing import NamedTuple
 from unicodedata import is_normalized
 from .cleaning import alnum_key
-from .corpora import Phrase,everyday,everyday_splits
-from .files import read_lines
-from .formats import tsv_rows
+from .corpora import Phrase,everyday,everyday_splits,shipped_rows
 from .near_duplicates import near_duplicates
 from .splitting import remove_leaks
 from .tokenizer import kiwi_tagger
 
 # %% ../nbs/98_everyday.ipynb #a66d7093
-def _table(name):
-    "The rows of a file of `coverage`: line 1 is the licence, line 2 names the columns"
-    with resources.as_file(resources.files('kotrans')/'data'/'coverage'/name) as file:
-        lines = read_lines(file)[1:]
-        names = lines[0].split('\t')
-        return [dict(zip(names, row)) for row in tsv_rows(lines, file, names, start=2)]
-
 @cache
 def useful_lemmas()->tuple[str, ...]: # Each as `form/TAG`, the most frequent first
     "The 3,000 words that the corpus is measured by"
-    return tuple(f"{row['lemma']}/{row['tag']}" for row in _table('lemmas.tsv'))
+    return tuple(f"{row['lemma']}/{row['tag']}" for row in shipped_rows('coverage', 'lemmas.tsv'))
 
 # %% ../nbs/98_everyday.ipynb #0d7c266a
 class LearnerPattern(NamedTuple):
@@ -47,7 +37,7 @@ class LearnerPattern(NamedTuple):
 @cache
 def learner_patterns()->tuple[LearnerPattern, ...]: # The easy ones first
     "The 272 patterns that the corpus is measured by"
-    return tuple(LearnerPattern(**row) for row in _table('patterns.tsv'))
+    return tuple(LearnerPattern(**row) for row in shipped_rows('coverage', 'patterns.tsv'))
 
 # %% ../nbs/98_everyday.ipynb #4c326033
 def morpheme_string(
@@ -110,7 +100,7 @@ STYLES = 'polite', 'plain', 'written', 'formal', 'honorific'
 _has_hangul = re.compile('[가-힣ㄱ-ㅎㅏ-ㅣ]').search
 
 @cache
-def _asked_on_one_side(): return frozenset(row['ko'] for row in _table('questions.tsv'))
+def _asked_on_one_side(): return frozenset(row['ko'] for row in shipped_rows('coverage', 'questions.tsv'))
 
 def _form_fault(p):
     "What is wrong with the form of a phrase, or nothing"

@@ -400,7 +400,6 @@ def train(
     if demo and is_main_process(): notify('now ask it something: kotrans-translate "안녕하세요."')
     if not alone: end_rank()
 
-
 # %% ../nbs/47_pipeline.ipynb #47f0a001
 def _train(demo, small, small_size, preset, config, resume, resume_anyway, overwrite, report, **fields):
     "What each rank of `kotrans-train` does"

@@ -13,6 +13,7 @@ import torch
 import kotrans
 from kotrans.analysis import read_log
 from kotrans.checkpoint import load_checkpoint,save_checkpoint
+from kotrans.cleaning import alnum_key
 from kotrans.config import TransformerConfig,preset
 from kotrans.corpora import everyday
 from kotrans.formats import read_tsv
@@ -37,10 +38,6 @@ def rounded(weights):
         return ((bits+grain//2) & -grain).view(torch.float16)
     return {k: made.setdefault(v.data_ptr(), short(v)) if v.is_floating_point() else v for k,v in weights.items()}
 
-def letters(text):
-    "A sentence without spaces and marks"
-    return ''.join(filter(str.isalnum, text))
-
 def learning():
     "What the model made of `SHOWN` after some epochs"
     files = sorted(Path('checkpoints').glob('checkpoint_epoch_*.pt'), key=lambda f: int(f.stem.rpartition('_')[2]))
@@ -58,9 +55,8 @@ def store(about):
     if size>LARGEST: sys.exit(f'{MODEL}: {size:,} bytes, and may have {LARGEST:,}')
     return size
 
-def scores(parts):
-    "BLEU and chrF of the shipped file, on each of `parts`"
-    translator = Translator.from_checkpoint(MODEL, 'cpu')
+def scores(translator, parts):
+    "BLEU and chrF on each of `parts`"
     return {name: corpus_scores(translator.translate([ko for ko,_ in pairs]), [en for _,en in pairs]) for name,pairs in parts.items()}
 
 def main(folder):
@@ -72,12 +68,12 @@ def main(folder):
                  kotrans=kotrans.__version__, torch=str(torch.__version__), python=platform.python_version())
     size,log = store(about),read_log('logs')
     best = load_checkpoint(MODEL)
-    unseen,translator,known = list(read_tsv(UNSEEN)),Translator.from_checkpoint(MODEL, 'cpu'),{letters(p.ko) for p in everyday()}
+    unseen,translator,known = list(read_tsv(UNSEEN)),Translator.from_checkpoint(MODEL, 'cpu'),{alnum_key(p.ko) for p in everyday()}
     record = about | dict(bytes=size, parameters=sum({v.data_ptr(): v.numel() for v in best['weights'].values()}.values()),
         best_epoch=best['epoch'], epochs=log[-1]['epoch'], minutes=round(sum(row['seconds'] for row in log)/60, 1), threads=torch.get_num_threads(),
-        **machine(), valid_loss=best['valid'].get('valid_loss'), scores=scores({name: parts[name] for name in TESTS}),
+        **machine(), valid_loss=best['valid'].get('valid_loss'), scores=scores(translator, {name: parts[name] for name in TESTS}),
         shown=SHOWN, learning=learning(),
-        unseen=[dict(ko=ko, en=en, ours=ours, known=letters(ko) in known) for (ko,en),ours in zip(unseen, translator.translate([ko for ko,_ in unseen]))])
+        unseen=[dict(ko=ko, en=en, ours=ours, known=alnum_key(ko) in known) for (ko,en),ours in zip(unseen, translator.translate([ko for ko,_ in unseen]))])
     RESULT.write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
     for name,s in record['scores'].items(): print(f"{name:16} BLEU {s['bleu']:5.1f}  chrF {s['chrf']:5.1f}")
     print(f'wrote {MODEL} ({size:,} bytes) and {RESULT}')
