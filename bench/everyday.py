@@ -12,15 +12,18 @@ from pathlib import Path
 
 VARIANTS = {
     'tiny': {},
-    # text: the share of everyday sentences (by the lot that each draws), and how many of the grammar's go with them
+    # text: the share of everyday sentences (by the lot that each draws), how many of the grammar's go with them, and how often each
+    # of the topic `first` is read in an epoch
     '1/8 of the sentences': dict(share=1/8), '1/4 of the sentences': dict(share=1/4), '1/2 of the sentences': dict(share=1/2),
-    'no grammar': dict(grammar=0), 'a third of the grammar': dict(grammar=5000),
+    'no grammar': dict(grammar=0), 'a third of the grammar': dict(grammar=5000), 'two thirds of the grammar': dict(grammar=10_000),
+    'what is typed first, three times': dict(first=3),
     # sizes
     '2+2 layers': dict(num_encoder_layers=2, num_decoder_layers=2), '4+1 layers': dict(num_encoder_layers=4), 'width 192': dict(d_model=192, d_ff=384),
     'inner width 512': dict(d_ff=512), 'vocabularies of 2,000': dict(src_vocab_size=2000, tgt_vocab_size=2000),
     'vocabularies of 8,000 and 4,000': dict(src_vocab_size=8000, tgt_vocab_size=4000),
     # training
-    'inverse square root': dict(lr_decay='noam'), 'post-norm': dict(norm_first=False), 'dropout 0': dict(dropout=0.), 'dropout 0.2': dict(dropout=.2),
+    'inverse square root': dict(lr_decay='noam'), 'post-norm': dict(norm_first=False), 'dropout 0': dict(dropout=0.), 'dropout 0.1': dict(dropout=.1),
+    'dropout 0.2': dict(dropout=.2), 'rate 2.5': dict(lr_factor=2.5), 'label smoothing 0.05': dict(label_smoothing=.05),
     'batches of 2,048 tokens': dict(batch_tokens=2048), 'running average': dict(ema_decay=.999), 'subword sampling': dict(subword_sampling_alpha=.2)}
 
 def main():
@@ -59,17 +62,19 @@ def one(name, steps, threads, *sets):
     from turns import machine
     from kotrans.analysis import read_log
     from kotrans.config import preset
-    from kotrans.corpora import embedded_corpus,everyday_splits
+    from kotrans.corpora import embedded_corpus,everyday,everyday_splits
     from kotrans.files import stable_share,write_lines
     from kotrans.formats import read_tsv
     from kotrans.pipeline import corpus_scores,make_trainer
     from kotrans.tokenizer import train_tokenizers
     from kotrans.translator import Translator
     change = dict(VARIANTS[name])
-    share,corpus = change.pop('share', 1),embedded_corpus(change.pop('grammar', 15_000))
+    share,first,corpus = change.pop('share', 1),change.pop('first', 1),embedded_corpus(change.pop('grammar', 15_000))
     written,tests = sorted(everyday_splits()['train'], key=lambda pair: stable_share(pair[0])),{k: corpus[k] for k in ('test_everyday', 'test')}
     out = set(written[round(len(written)*share):])
     corpus['train'] = [pair for pair in corpus['train'] if pair not in out]
+    often = {(p.ko, p.en) for p in everyday() if p.topic=='first'}
+    corpus['train'] += [pair for pair in corpus['train'] if pair in often]*(first-1)
     for s in sets:
         label,file = s.split('=', 1)
         tests[label] = list(read_tsv(Path(file).resolve()))
