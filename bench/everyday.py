@@ -61,6 +61,7 @@ def one(name, steps, threads, *sets):
     import kotrans
     from turns import machine
     from kotrans.analysis import read_log
+    from kotrans.checkpoint import load_checkpoint
     from kotrans.config import preset
     from kotrans.corpora import embedded_corpus,everyday,everyday_splits
     from kotrans.files import stable_share,write_lines
@@ -87,7 +88,7 @@ def one(name, steps, threads, *sets):
         epoch = make_trainer(config, progress=False).train_loader.num_batches(0)
         make_trainer(config.replace(num_epochs=max(1, round(int(steps)/epoch))), progress=False).train()
         translator = Translator.from_checkpoint('checkpoints/best_model.pt', 'cpu')
-        state = torch.load('checkpoints/best_model.pt', weights_only=True)
+        state = load_checkpoint('checkpoints/best_model.pt')
         scores = {k: corpus_scores(translator.translate([ko for ko,*_ in pairs]), [en for _,en,*_ in pairs]) for k,pairs in tests.items()}
         rest = dict(change=VARIANTS[name], pairs=len(corpus['train']), threads=int(threads), steps=state['step'], epochs=state['epoch'],
             seconds=round(sum(row['seconds'] for row in read_log('logs'))), seed=42,
