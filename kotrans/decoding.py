@@ -72,7 +72,7 @@ def _hypothesis(row, log_prob, penalty=1.):
 # %% ../nbs/40_decoding.ipynb #016fe763
 def length_penalty_factor(
     n:int, # Length in tokens, the end mark included
-    alpha:float=.6, # Strength; 0 for none
+    alpha:float=1., # Strength; 0 for none
 )->float: # Divisor of the log-probability
     "Compute GNMT's length penalty, `((5+n)/6)**alpha` (Wu et al. 2016, eq. 14)"
     return ((5+n)/6)**alpha
@@ -137,7 +137,7 @@ def beam_search(
     model, # Model with `encode` and `step`, in `eval` mode
     src, # Token numbers `[batch, src_len]`, padded
     beam_size:int=4, # Hypotheses kept alive for each sentence
-    length_penalty:float=.6, # α of `length_penalty_factor`, at least 0
+    length_penalty:float=1., # α of `length_penalty_factor`, at least 0
     max_len:int=0, # Longest translation; see `length_limits`
     n_best:int=1, # How many to return for each sentence, at most `beam_size`
     coverage_penalty:float=0., # β of `coverage`

@@ -25,7 +25,7 @@ class SearchOptions:
     method:Literal['beam', 'greedy', 'sample']='beam' # How to search
     beam_size:int=4 # Hypotheses kept alive for each sentence
     n_best:int=1 # Translations returned for each sentence; more than one only from a beam or from samples
-    length_penalty:float=.6 # α of the length penalty: larger favours longer translations; 0 is none
+    length_penalty:float=1. # α of the length penalty: larger favours longer translations; 0 is none
     length_norm:Literal['gnmt', 'length']='gnmt' # A length n counts as (5+n)/6 (`gnmt`) or as n, to the power of α
     coverage_penalty:float=0. # β: marks down what leaves parts of the source untranslated; 0 is none, 0.2 is usual
     max_len_a:float=1. # Longest translation in tokens: so many times the source, and `max_len_b` more

@@ -33,7 +33,7 @@ class Translator:
         tgt_tokenizer, # Of the target language
         method:str='beam', # `beam`, `greedy` or `sample`
         beam_size:int=4, # Hypotheses kept alive
-        length_penalty:float=.6, # α of the length penalty
+        length_penalty:float=1., # α of the length penalty
         batch_size:int=128, # Most sentences translated together
         batch_tokens:int=4096, # Most source tokens in a batch, padding included; 0 counts sentences alone
         max_len:int=0, # Longest source sentence in tokens, end mark included; longer ones go in parts; 0 is no limit
