@@ -69,7 +69,7 @@ def bootstrap(
     resamples:int=1000, # Test sets to draw
     seed:int=_SEED, # Determines which
 )->np.ndarray: # `[resamples]`
-    "Scores of test sets that are drawn from one, sentence by sentence with replacement (Koehn 2004, section 2)"
+    "Scores of test sets that are drawn from one, sentence by sentence with replacement (Koehn 2004)"
     stats,draw = np.asarray(stats, np.float64),np.random.default_rng(seed)
     n = len(stats)
     return np.array([score(stats[draw.choice(n, size=n, replace=True)].sum(0)) for _ in range(resamples)])
@@ -200,7 +200,7 @@ def text_sha256(
     return sha256(''.join(l+'\n' for l in lines).encode('utf-8', 'surrogatepass')).hexdigest()
 
 # %% ../nbs/50_evaluation.ipynb #93afd4c6
-def _lines(path):
+def _text_of(path):
     "Lines of a text file, or of standard input for `-`"
     if path!='-': return text_lines(path)
     if sys.stdin is None: raise InputError('standard input is closed; name a file')
@@ -227,7 +227,7 @@ def read_test_set(
     "Read a test set; an `InputError` if there is none, or if lines are missing in one of its files"
     if ko and not en: raise InputError(f'ko {printable(ko)}: sources alone cannot be scored; give references with --en')
     if en and name: raise InputError(f'test_set {printable(name)} and en {printable(en)}: give one of them')
-    if en: called,sources,references = en,_lines(ko) if ko else [],_lines(en)
+    if en: called,sources,references = en,_text_of(ko) if ko else [],_text_of(en)
     else:
         called,pairs = name or 'test',_part(name or 'test', data_dir)
         sources,references = ([p[i] for p in pairs] for i in (0, 1))
@@ -285,9 +285,8 @@ def append_records(
             raise
 
 # %% ../nbs/50_evaluation.ipynb #2e23e38e
-_NUMBER = real_number()
-_SCORE = record(dict(score=_NUMBER, interval=real_number(0), signature=text_upto()),
-                dict(mean=_NUMBER, p=real_number(0, 1), against=text_upto()))
+_SCORE = record(dict(score=real_number(), interval=real_number(0), signature=text_upto()),
+                dict(mean=real_number(), p=real_number(0, 1), against=text_upto()))
 _TEST_SET = record(dict(name=text_upto(), sentences=whole_number(1), reference_sha256=text_upto(100)))
 _EVALUATION = record(dict(date=text_upto(100), system=text_upto(), scores=dict_of(_SCORE), test_set=_TEST_SET),
                      dict(decoding=dict_of(plain_value), significance=text_upto(100)))
@@ -305,7 +304,7 @@ def read_evaluations(
 # %% ../nbs/50_evaluation.ipynb #69d21cd4
 _DIGITS = dict(perplexity=2, COMET=3)
 
-def _cell(name, s):
+def _score_cell(name, s):
     "A score as the table shows it"
     if s is None: return '–'
     n,p = _DIGITS.get(name, 1),s.get('p')
@@ -330,13 +329,13 @@ def score_table(
     "Show evaluations as tables, one for each test set"
     parts = {}
     for r in records: parts.setdefault((r['test_set']['name'], r['test_set']['reference_sha256']), []).append(r)
-    return '\n\n'.join(_table(rows, markdown) for rows in parts.values())
+    return '\n\n'.join(_test_set_table(rows, markdown) for rows in parts.values())
 
-def _table(records, markdown):
+def _test_set_table(records, markdown):
     "The table of one test set"
     labels = list(dict.fromkeys(name for r in records for name in r['scores']))
     cells = [['system', *(f'{n} ↓' if n in LOWER_IS_BETTER else n for n in labels)]]
-    cells += [[printable(r['system'], 200), *(_cell(n, r['scores'].get(n)) for n in labels)] for r in records]
+    cells += [[printable(r['system'], 200), *(_score_cell(n, r['scores'].get(n)) for n in labels)] for r in records]
     title = f"{printable(records[0]['test_set']['name'], 200)}, {records[0]['test_set']['sentences']:,} sentences"
     notes = _notes(records, labels)
     if not markdown:
@@ -372,7 +371,7 @@ def _read_hypotheses(names, test):
     "A `System` for each file of translations, with the lines that the test set has"
     found = []
     for name in names:
-        lines = _lines(name)
+        lines = _text_of(name)
         if len(lines)!=test.total:
             raise InputError(f'{printable(name, 200)} has {len(lines):,} lines, {printable(test.name, 200)} has '
                              f'{test.total:,}: line n of one must be the translation of line n of the other')
@@ -390,12 +389,24 @@ def _translated(path, test, device, resamples, how):
     model,config,src,tgt = restore(path, device)
     texts = [[normalise(s) for s in side] for side in (test.sources, test.references)]
     losses = sentence_losses(model, corpus := encode_corpus(*texts, src, tgt, config.max_len))
-    scores = dict(perplexity=perplexity_score(losses, resamples) | dict(left_out=corpus.num_skipped)) if len(corpus) else {}
+    scores = {}
+    if len(corpus): scores['perplexity'] = perplexity_score(losses, resamples) | dict(left_out=corpus.num_skipped)
     translator = Translator(model, src, tgt, max_len=config.max_len, **how)
     start = time.perf_counter()
     outputs = translator.translate(test.sources)
     return System(str(path), outputs, dict(seconds=time.perf_counter()-start), scores)
 
+def _systems(checkpoints, files, test, device, resamples, how):
+    "Models and files as `System`s; all are looked at before the first sentence is translated"
+    given,models = _read_hypotheses(files, test),{path: _checked_model(path) for path in checkpoints}
+    found = []
+    for path,about in models.items():
+        notify(f'translating {len(test.sources):,} sentences with {printable(path, 200)}', file=sys.stderr)
+        found.append(_translated(path, test, device, resamples, how))
+        found[-1].about |= about | dict(decoding=how)
+    return found + given
+
+# %% ../nbs/50_evaluation.ipynb #7f88f4de
 def processor()->str: # Such as `AMD EPYC 7763`, or the kind of machine where the system tells no more
     "The model of the processor"
     try: lines = Path('/proc/cpuinfo').read_text('utf-8', 'replace').splitlines()
@@ -425,7 +436,6 @@ def evaluation_record(
 def evaluate(
     checkpoint:str='', # Models, with commas between; checkpoints/best_model.pt where no hypotheses are given
     hypotheses:str='', # Files of translations by any system, one a line, with commas between; - is standard input
-    *,
     # Test set
     test_set:str='', # A part of the corpus: test (if none is named), test_everyday, validation
     data_dir:str='data/processed', # Folder of the corpus
@@ -453,27 +463,20 @@ def evaluate(
 
         kotrans-evaluate --test-set test_everyday --method greedy
         kotrans-evaluate --checkpoint old.pt,new.pt --beam-size 8 --max-samples 500
-        kotrans-evaluate --en news.en --hypotheses ours.en,theirs.en --significance bootstrap
+        kotrans-evaluate --en news.en --hypotheses ours.en,theirs.en
     """
-    checkpoints,files = _names(checkpoint, 'checkpoint'),_names(hypotheses, 'hypotheses')
-    if not checkpoints and not files: checkpoints = ['checkpoints/best_model.pt']
+    files = _names(hypotheses, 'hypotheses')
+    models = _names(checkpoint or ('' if files else 'checkpoints/best_model.pt'), 'checkpoint')
     chosen,search,place = choose_metrics(metrics),SearchOptions(**options),pick_device(device)
     if log_file!='-': check_log(log_file)
     test = read_test_set(test_set, data_dir, ko, en, max_samples)
-    if (checkpoints or comet) and not test.sources:
-        raise InputError('a model, or COMET, needs the sources; give them with --ko')
-    given,models = _read_hypotheses(files, test),{path: _checked_model(path) for path in checkpoints}
+    if (models or comet) and not test.sources: raise InputError('a model, or COMET, needs sources; give them with --ko')
     judge = Comet(comet, int(place.type=='cuda')) if comet else None
-    speed = dict(batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, bf16=bf16, shortlist=shortlist)
-    systems = []
-    for path,about in models.items():
-        notify(f'translating {len(test.sources):,} sentences with {printable(path, 200)}', file=sys.stderr)
-        systems.append(_translated(path, test, place, resamples, speed | asdict(search)))
-        systems[-1].about |= about | dict(decoding=asdict(search) | speed)
-    systems += given
+    how = asdict(search) | dict(batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, bf16=bf16,
+                                shortlist=shortlist)
+    systems = _systems(models, files, test, place, resamples, how)
     _score(systems, test, chosen, significance, resamples, judge)
-    records = [evaluation_record(s, test, place, significance=significance) for s in systems]
-    _deliver(records, log_file)
+    _deliver([evaluation_record(s, test, place, significance=significance) for s in systems], log_file)
 
 # %% ../nbs/50_evaluation.ipynb #18a588d2
 def _score(systems, test, metrics, significance, resamples, judge):
