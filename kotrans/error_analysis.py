@@ -6,13 +6,13 @@
 __all__ = ['LENGTH_EDGES', 'RARITY_EDGES', 'SPEECH_STYLES', 'SUBJECT_GROUPS', 'DETECTORS', 'CORRUPTIONS', 'DECODERS',
            'check_aligned', 'with_options', 'html_table', 'sentence_scores', 'mean_interval', 'score_groups',
            'plot_groups', 'words_of', 'bucket_names', 'bucket', 'length_groups', 'word_counts', 'rarest_counts',
-           'rarity_groups', 'speech_style', 'has_subject', 'first_pronoun', 'subject_group', 'pronoun_rows', 'loop',
-           'repetition', 'length_ratio', 'too_short', 'too_long', 'hangul_left', 'sino_value', 'korean_numbers',
-           'english_numbers', 'wrong_number', 'is_negated_korean', 'is_negated_english', 'wrong_negation',
-           'missing_words', 'dropped_words', 'find_errors', 'wilson_interval', 'error_rows', 'plot_errors', 'corrupt',
-           'sign_test', 'error_changes', 'likely_error', 'worst_and_best', 'sentence_rows', 'changed_sentences',
-           'ChallengeItem', 'challenge_set', 'has_phrase', 'passes', 'challenge_scores', 'plot_challenge',
-           'translation_log_probs', 'contrastive_scores', 'token_confidences', 'calibration_rows',
+           'rarity_groups', 'speech_style', 'has_subject', 'first_word', 'first_pronoun', 'subject_group',
+           'pronoun_rows', 'loop', 'repetition', 'length_ratio', 'too_short', 'too_long', 'hangul_left', 'sino_value',
+           'korean_numbers', 'english_numbers', 'wrong_number', 'is_negated_korean', 'is_negated_english',
+           'wrong_negation', 'missing_words', 'dropped_words', 'find_errors', 'wilson_interval', 'error_rows',
+           'plot_errors', 'corrupt', 'sign_test', 'error_changes', 'likely_error', 'worst_and_best', 'sentence_rows',
+           'changed_sentences', 'ChallengeItem', 'challenge_set', 'has_phrase', 'passes', 'challenge_scores',
+           'plot_challenge', 'translation_log_probs', 'contrastive_scores', 'token_confidences', 'calibration_rows',
            'expected_calibration_error', 'compare_calibration', 'plot_reliability', 'sweep_decoders', 'plot_sweep',
            'figure_html', 'write_report']
 
@@ -76,7 +76,8 @@ def html_table(
 )->str: # HTML, every text in it escaped
     "Write a table; numbers to the right, and one decimal place unless they are tiny"
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    head = ''.join(f'<th scope="col">{escape(c)}</th>' for c in columns)
+    def kind_of(c): return ' class="n"' if any(isinstance(row.get(c), (int, float)) for row in rows) else ''
+    head = ''.join(f'<th scope="col"{kind_of(c)}>{escape(c)}</th>' for c in columns)
     body = ''.join('<tr>' + ''.join(_cell(row.get(c), c) for c in columns) + '</tr>\n' for row in rows)
     caption = f'<caption>{escape(caption)}</caption>' if caption else ''
     return f'<table class="{escape(kind)}">{caption}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n'
@@ -242,12 +243,17 @@ def has_subject(
 _PRONOUNS = 'i you he she it we they'.split()
 SUBJECT_GROUPS = 'in the source','supplied','not needed'
 
+def first_word(
+    text:str, # An English sentence
+)->str: # In lower case; nothing if there is none
+    "The word that a sentence begins with, without what is contracted with it: *You've* gives `you`"
+    return re.split("['’]", next(iter(words_of(text)), ''))[0]
+
 def first_pronoun(
     text:str, # An English sentence
 )->str: # In lower case; nothing if it begins with another word
-    "The subject pronoun that a sentence begins with: *You've* gives `you`"
-    first = re.split("['’]", next(iter(words_of(text)), ''))[0]
-    return first if first in _PRONOUNS else ''
+    "The subject pronoun that a sentence begins with"
+    return word if (word := first_word(text)) in _PRONOUNS else ''
 
 def subject_group(
     source:str, # Korean
@@ -264,13 +270,14 @@ def pronoun_rows(
     hypotheses:list, # English, by a system
 )->list[dict]: # `pronoun`, `sentences`, `same` in percent, and `instead`: what was said most often in its place
     "Compare the first words of references and hypotheses where a subject had to be supplied"
-    rows = [(first_pronoun(r), next(iter(words_of(h)), '')) for s,r,h in zip(*check_aligned(
-        sources=sources, references=references, hypotheses=hypotheses)) if subject_group(s, r)=='supplied']
+    lists = check_aligned(sources=sources, references=references, hypotheses=hypotheses)
+    rows = [(first_pronoun(r), first_word(h)) for s,r,h in zip(*lists) if subject_group(s, r)=='supplied']
+    def shown(word): return 'I' if word=='i' else word or 'nothing'
     def row(p):
-        said = [re.split("['’]", word)[0] for want,word in rows if want==p]
+        said = [word for want,word in rows if want==p]
         others = Counter(word for word in said if word!=p).most_common(3)
-        return dict(pronoun=p, sentences=len(said), same=100*said.count(p)/len(said),
-                    instead=', '.join(f'{w or "nothing"} ({n})' for w,n in others))
+        return dict(pronoun=shown(p), sentences=len(said), same=100*said.count(p)/len(said),
+                    instead=', '.join(f'{shown(word)} ({n})' for word,n in others))
     return [row(p) for p,_ in Counter(want for want,_ in rows).most_common()]
 
 # %% ../nbs/49_errors_draft.ipynb #5b397a27
@@ -1025,8 +1032,8 @@ def _group_section(sources, references, hypotheses, scores, counts):
 # %% ../nbs/49_errors_draft.ipynb #d4b98e5d
 def _error_section(sources, references, hypotheses, baseline, found):
     "What the detectors found, in one system or two"
-    systems = {'this system': error_rows(found)}
-    if baseline: systems['before'] = error_rows(find_errors(sources, references, baseline))
+    systems = {'before': error_rows(find_errors(sources, references, baseline))} if baseline else {}
+    systems['this system'] = error_rows(found)
     alt = '. '.join(f'{name}: '+_told(rows, 'error', 'percent', '%') for name,rows in systems.items())
     parts = [_text('Signs of errors, each found by one rule; a sign may be wrong, and most errors show none.'),
              figure_html(plot_errors(systems), alt, 'Sentences with each sign, in percent, with 95% intervals'),
