@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-parts = {0: 'Before you begin', 1: 'I The model', 2: 'II The data', 3: 'III Training', 4: 'IV Translating',
-         5: 'V Judging', 6: 'VI Out of the door', 9: 'Appendices'}
+parts = {0: 'Before you begin', 10: 'I The model', 20: 'II The data', 30: 'III Training', 40: 'IV Translating', 49: 'V Judging',
+         60: 'VI Out of the door', 90: 'Appendices'} # first number of each part
 mark = '<!-- head: made by tools/book.py -->'
 
 @dataclass
@@ -29,7 +29,7 @@ class Chapter:
     @property
     def number2(self): return f'{self.number:02d}'
     @property
-    def part(self): return parts.get(self.number//10)
+    def part(self): return parts[max(n for n in parts if n<=self.number)]
     @property
     def code(self):
         "Its Python: the module's file, or all its cells where it exports nothing"
@@ -99,8 +99,8 @@ def sidebar(book):
     "The site's sidebar: a section for each part that has chapters"
     out = ['# Made by tools/book.py from the numbers and titles of the notebooks.',
            'website:', '  sidebar:', '    contents:', '      - text: "Contents"', '        href: index.ipynb']
-    for i,part in parts.items():
-        own = [c for c in book if c.number//10==i]
+    for part in parts.values():
+        own = [c for c in book if c.part==part]
         if not own: continue
         out += [f'      - section: {quoted(part)}', '        contents:']
         for c in own: out += [f"          - text: {quoted(c.number2+' '+c.title)}", f'            href: {c.path.name}']
@@ -112,8 +112,8 @@ def llms(book):
     site,source = cfg['doc_host']+cfg['doc_baseurl'], f"{raw}/{cfg['branch']}/{cfg['nbs_path']}"
     out = [f"# {cfg['lib_name']}", '', f"> {cfg['description']}", '',
            'Each chapter is a Jupyter notebook; the package is exported from them.']
-    for i,part in parts.items():
-        own = [c for c in book if c.number//10==i]
+    for part in parts.values():
+        own = [c for c in book if c.part==part]
         if own: out += ['', f'## {part}', '']
         out += [f'- [{c.number2} {c.title}]({site}/{c.path.stem[3:]}.html): {c.line} '
                 f'([notebook]({source}/{c.path.name}))' for c in own]
@@ -122,8 +122,8 @@ def llms(book):
 def parts_md(book, prefix=''):
     "One line for each part, with links to its chapters"
     out = []
-    for i,part in parts.items():
-        own = [c for c in book if c.number//10==i]
+    for part in parts.values():
+        own = [c for c in book if c.part==part]
         links = ' · '.join(f'[{c.number2} {c.title}]({prefix}{c.path.name})' for c in own)
         if own: out.append(f'- **{part}**: {links}')
     return '\n'.join(out)
@@ -138,8 +138,6 @@ def faults(book):
         if c.number is None:
             if re.match(r'\d', c.path.stem): out.append(f'{c.path.name}: a chapter is called NN_name, with two digits')
             continue
-        if c.part is None:
-            out.append(f'{c.path.name}: there is no part for the numbers {c.number//10}0 to {c.number//10}9')
         if c.number in numbers: out.append(f'{c.path.name}: {numbers[c.number]} has the same number')
         numbers[c.number] = c.path.name
         if c.module and not c.code: out.append(f'{lib}/{c.module}.py: not there; run nbdev_export')
