@@ -4,7 +4,9 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'WORD', 'attention_layers', 'record_attention', 'forced_maps', 'StepRecorder', 'Side', 'make_side',
-           'SentenceMaps', 'translation_maps', 'reference_maps', 'draw_map', 'draw_grid', 'word_spans', 'word_shares']
+           'SentenceMaps', 'translation_maps', 'reference_maps', 'draw_map', 'draw_grid', 'word_spans', 'word_shares',
+           'align_words', 'pharaoh', 'read_pharaoh', 'HandAligned', 'hand_alignments', 'alignment_error_rate',
+           'model1_maps', 'alignment_table', 'draw_alignment']
 
 # %% ../nbs/51_attention_maps.ipynb #f6969278
 import contextlib,html,json,math,re
@@ -351,3 +353,119 @@ def words(self:SentenceMaps)->SentenceMaps: # The same with words for tokens
     sides = (Side(s.text, [*(s.text[a:b] for a,b in word_spans(s.text)), s.tokens[-1]],
                   [*word_spans(s.text), s.spans[-1]]) for s in (self.source, self.target))
     return SentenceMaps(*sides, {kind: pooled(kind, w) for kind,w in self.maps.items()}, self.score)
+
+# %% ../nbs/51_attention_maps.ipynb #9119f46d
+def align_words(
+    sentence:SentenceMaps, # With words for tokens: from `SentenceMaps.words`
+    layer:int=0, # As for `SentenceMaps.mean`
+    head:int=0, # As for `SentenceMaps.mean`
+    direction:Literal['target', 'source', 'intersection', 'union']='target', # Whose words point: the translation's, the source's
+)->set: # Links `(source word, target word)`, from 0
+    "Turn cross-attention into links between words"
+    weights = sentence.mean('cross', layer, head)[:-1, :-1]                         # without the end marks
+    if not weights.numel(): return set()
+    from_target = {(int(i), j) for j,i in enumerate(weights.argmax(1))}
+    from_source = {(i, int(j)) for i,j in enumerate(weights.argmax(0))}
+    found = dict(target=from_target, source=from_source, intersection=from_target & from_source, union=from_target | from_source)
+    if direction not in found: raise InputError(f"direction {printable(direction)}: needs {', '.join(found)}")
+    return found[direction]
+
+def pharaoh(
+    links:set, # Pairs `(source word, target word)`
+)->str: # Such as `0-0 1-2`, in the source's order
+    "Write links in Pharaoh format"
+    return ' '.join(f'{i}-{j}' for i,j in sorted(links))
+
+# %% ../nbs/51_attention_maps.ipynb #4b2b8a41
+def read_pharaoh(
+    text:str, # A line in Pharaoh format; may be empty
+    where:str='alignment', # File and line, for messages
+    sizes:tuple=(), # Number of words of the source and of the target, where they are known
+)->set: # Links `(source word, target word)`
+    "Read links; what is none, or points behind the last word, is an `InputError`"
+    links = set()
+    for word in text.split():
+        if not re.fullmatch(r'[0-9]{1,6}-[0-9]{1,6}', word, re.A):
+            raise InputError(f'{where}: {printable(word)!r} is not a pair of word numbers such as 0-2')
+        i,j = map(int, word.split('-'))
+        if sizes and not (i<sizes[0] and j<sizes[1]):
+            raise InputError(f'{where}: {word} points beyond the {sizes[0]} and {sizes[1]} words of the sentences')
+        links.add((i, j))
+    return links
+
+# %% ../nbs/51_attention_maps.ipynb #97cad664
+class HandAligned(NamedTuple):
+    "A pair of sentences whose words were aligned by hand"
+    ko:str # Source
+    en:str # Translation
+    sure:frozenset # Links `(source word, target word)` that nobody would leave out
+    possible:frozenset # Links that one may draw, the sure ones among them
+
+def hand_alignments()->list: # `HandAligned`, a hundred
+    "The pairs aligned by hand that come with kotrans"
+    out = []
+    for n,row in enumerate(shipped_rows('alignments.tsv'), 3):
+        sizes = len(word_spans(row['ko'])),len(word_spans(row['en']))
+        sure,possible = (read_pharaoh(row[c], f'alignments.tsv, line {n}', sizes) for c in ('sure', 'possible'))
+        out.append(HandAligned(row['ko'], row['en'], frozenset(sure), frozenset(sure | possible)))
+    return out
+
+# %% ../nbs/51_attention_maps.ipynb #77c1db0a
+def alignment_error_rate(
+    found:list, # For each sentence the set of links that was found
+    wanted:list, # For each sentence a `HandAligned`
+)->float: # 0 is perfect, 1 the worst
+    "Alignment error rate (Och & Ney 2003, section 2)"
+    if len(found)!=len(wanted): raise InputError(f'{len(found)} alignments for {len(wanted)} sentences: need one for each')
+    right = sum(len(a & w.sure)+len(a & w.possible) for a,w in zip(found, wanted))
+    total = sum(len(a)+len(w.sure) for a,w in zip(found, wanted))
+    return 1-right/total if total else 0.
+
+# %% ../nbs/51_attention_maps.ipynb #4c3f6604
+def model1_maps(
+    table:tuple, # From `ibm_model1`
+    tokenizers:tuple, # The two it was learned with
+    texts:list, # Korean sentences
+    references:list, # A translation for each
+)->list: # `SentenceMaps` with the kind `cross`, one layer, one head
+    "Tell which source token each target token comes from, says IBM Model 1"
+    given,said,p,_ = table
+    t = defaultdict(lambda: 1e-9, zip(zip(given.tolist(), said.tolist()), p.tolist()))
+    out = []
+    for src,tgt in zip(*(tok.encode(list(map(normalise, lines))) for tok,lines in zip(tokenizers, (texts, references)))):
+        rows = [[t[e, f] for e in (*src, PAD)] for f in tgt] + [[0.]*len(src)+[1.]]
+        weights = F.normalize(torch.tensor(rows, dtype=torch.float64), p=1, dim=1).float()
+        out.append(SentenceMaps(make_side(tokenizers[0], src), make_side(tokenizers[1], tgt), dict(cross=weights[None, None])))
+    return out
+
+# %% ../nbs/51_attention_maps.ipynb #4efa49f5
+def alignment_table(
+    maps:list, # `SentenceMaps` with words for tokens
+    wanted:list, # For each a `HandAligned`
+)->dict: # (layer, head) → direction → error rate; 0 is a mean
+    "Score the links of every layer, every head and their means"
+    layers,heads = maps[0].maps['cross'].shape[:2]
+    places = [(0, 0), *((l, h) for l in range(1, layers+1) for h in range(heads+1))]
+    return {(l, h): {d: alignment_error_rate([align_words(m, l, h, d) for m in maps], wanted)
+                     for d in ('target', 'source', 'intersection', 'union')} for l,h in places}
+
+# %% ../nbs/51_attention_maps.ipynb #ef7820a2
+def draw_alignment(
+    wanted:HandAligned, # A pair aligned by hand
+    found:dict, # Name → links
+    ax=None, # Matplotlib axes; `None` makes a figure that fits
+): # The axes
+    "Draw links found beside links made by hand: a row for each target word, a column for each source word"
+    import matplotlib.pyplot as plt
+    ko,en = (WORD.findall(t) for t in (wanted.ko, wanted.en))
+    if ax is None: ax = plt.subplots(figsize=(2.5+.55*len(ko), 1.4+.33*len(en)), layout='constrained')[1]
+    grid = [[.35*((i, j) in wanted.possible)+.25*((i, j) in wanted.sure) for i in range(len(ko))] for j in range(len(en))]
+    ax.imshow(grid, cmap='Blues', vmin=0, vmax=1, aspect='auto')
+    for (name,links),(mark,size) in zip(found.items(), (('o', 13), ('x', 7), ('+', 9))):
+        at = dict(zip('xy', zip(*sorted(links)))) if links else dict(x=[], y=[])
+        ax.plot(at['x'], at['y'], mark, ms=size, mfc='none', mew=1.8, label=name)
+    ax.set_xticks(range(len(ko)), ko, rotation=45, ha='right', rotation_mode='anchor', parse_math=False)
+    ax.set_yticks(range(len(en)), en, parse_math=False)
+    ax.set(xlim=(-.5, len(ko)-.5), ylim=(len(en)-.5, -.5))
+    ax.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=3)
+    return ax
