@@ -107,7 +107,8 @@ def forced_maps(
     "Make the maps of pairs of sentences; a model that has none is an `InputError`"
     if not hasattr(model, 'attention_maps'):
         raise InputError(f'{type(model).__name__}: this kind of model attends to nothing, so it has no maps')
-    if len(sources)!=len(targets): raise InputError(f'{len(sources)} sources and {len(targets)} translations: need as many')
+    if len(sources)!=len(targets):
+        raise InputError(f'{len(sources)} sources and {len(targets)} translations: need as many')
     device,out = next((p.device for p in model.parameters()), torch.device('cpu')),[]
     for i in range(0, len(sources), batch_size):
         src,tgt = [[*s, EOS] for s in sources[i:i+batch_size]],[[BOS, *t] for t in targets[i:i+batch_size]]
@@ -136,9 +137,20 @@ class StepRecorder:
     ):
         self.model,self.seen = model,{}
 
-    def encode(self, src, src_mask): return self.model.encode(src, src_mask)
+    def encode(self,
+        src, # Source ids `[batch, src_len]`
+        src_mask, # bool `[batch, 1, 1, src_len]`
+    ): # memory `[batch, src_len, d_model]`
+        "Let the model encode"
+        return self.model.encode(src, src_mask)
 
-    def step(self, token, memory, src_mask, cache=None):
+    def step(self,
+        token, # The newest token of each row `[rows]`; `BOS` first
+        memory, # What `encode` returned
+        src_mask, # bool `[rows, 1, 1, src_len]`
+        cache=None, # What the last step returned; `None` at the first
+    )->tuple: # Logits of the next token `[rows, vocab]`, and the cache
+        "Let the model make a step, and file what each row attended to"
         prefixes = [(i, ()) for i in range(len(token))] if cache is None else cache.prefixes
         logits,inner,weights = _step_weights(self.model, token, memory, src_mask, cache and cache.inner)
         prefixes = [(i, (*p, t)) for (i,p),t in zip(prefixes, token.tolist())]
@@ -232,8 +244,8 @@ def _source_ids(translator, texts):
     for text,ids in zip(texts, out):
         if not ids: raise InputError(f'{printable(text)!r}: has no tokens, so there is nothing to attend to')
         if translator.max_len and len(ids)>=translator.max_len:
-            raise InputError(f'{printable(text)!r}: is {len(ids)} tokens long, and the model reads {translator.max_len-1}; '
-                             'give its sentences one by one')
+            raise InputError(f'{printable(text)!r}: is {len(ids)} tokens long, and the model reads '
+                             f'{translator.max_len-1}; give its sentences one by one')
     return out
 
 def _pack_maps(translator, sources, targets, hypotheses=None):
@@ -285,17 +297,24 @@ def draw_map(
     weights,(rows,columns) = sentence.mean(kind, layer, head),sentence.axes(kind)
     if ax is None: ax = plt.subplots(figsize=(2.2+.36*len(columns), 1.4+.3*len(rows)), layout='constrained')[1]
     image = ax.imshow(weights, cmap='Blues', vmin=0, vmax=1, aspect='auto')
-    ax.set_xticks(range(len(columns)), _shown(columns), rotation=45, ha='right', rotation_mode='anchor', parse_math=False)
+    ax.set_xticks(range(len(columns)), _shown(columns), rotation=45, ha='right', rotation_mode='anchor',
+                  parse_math=False)
     ax.set_yticks(range(len(rows)), _shown(rows), parse_math=False)
-    ax.set(xlabel=dict(decoder='written before').get(kind, 'source'), ylabel='source' if kind=='encoder' else 'about to be written')
+    ax.set(**dict(zip(('ylabel', 'xlabel'), _titles(kind))))
     ax.set_title(_which(layer, head), loc='left')
     ax.figure.colorbar(image, ax=ax, label='weight')
     return ax
 
+def _titles(kind):
+    "What rows and columns are"
+    return ('source' if kind=='encoder' else 'about to be written',
+            'written before' if kind=='decoder' else 'source')
+
 def _which(layer, head):
     "A layer and a head in words"
     if not layer and not head: return 'mean of all layers and heads'
-    return ', '.join([f'layer {layer}' if layer else 'mean of the layers', f'head {head}' if head else 'mean of the heads'])
+    return ', '.join([f'layer {layer}' if layer else 'mean of the layers',
+                      f'head {head}' if head else 'mean of the heads'])
 
 # %% ../nbs/51_attention_maps.ipynb #111d7d89
 def draw_grid(
@@ -313,8 +332,8 @@ def draw_grid(
         ax.set_title(f'layer {l+1}, head {h+1}', fontsize=9)
         ax.set_xticks(range(len(columns)), _shown(columns), rotation=90, fontsize=8, parse_math=False)
         ax.set_yticks(range(len(rows)), _shown(rows), fontsize=8, parse_math=False)
-    fig.supxlabel(dict(decoder='written before').get(kind, 'source'))
-    fig.supylabel('source' if kind=='encoder' else 'about to be written')
+    rows,columns = _titles(kind)
+    fig.supxlabel(columns, fontsize=11); fig.supylabel(rows, fontsize=11)
     return fig
 
 # %% ../nbs/51_attention_maps.ipynb #3a75c1f4
@@ -360,14 +379,15 @@ def align_words(
     sentence:SentenceMaps, # With words for tokens: from `SentenceMaps.words`
     layer:int=0, # As for `SentenceMaps.mean`
     head:int=0, # As for `SentenceMaps.mean`
-    direction:Literal['target', 'source', 'intersection', 'union']='target', # Whose words point: the translation's, the source's
+    direction:Literal['target', 'source', 'intersection', 'union']='target', # Whose words point
 )->set: # Links `(source word, target word)`, from 0
     "Turn cross-attention into links between words"
     weights = sentence.mean('cross', layer, head)[:-1, :-1]                         # without the end marks
     if not weights.numel(): return set()
     from_target = {(int(i), j) for j,i in enumerate(weights.argmax(1))}
     from_source = {(i, int(j)) for i,j in enumerate(weights.argmax(0))}
-    found = dict(target=from_target, source=from_source, intersection=from_target & from_source, union=from_target | from_source)
+    found = dict(target=from_target, source=from_source, intersection=from_target & from_source,
+                 union=from_target | from_source)
     if direction not in found: raise InputError(f"direction {printable(direction)}: needs {', '.join(found)}")
     return found[direction]
 
@@ -416,8 +436,9 @@ def alignment_error_rate(
     found:list, # For each sentence the set of links that was found
     wanted:list, # For each sentence a `HandAligned`
 )->float: # 0 is perfect, 1 the worst
-    "Alignment error rate (Och & Ney 2003, section 2)"
-    if len(found)!=len(wanted): raise InputError(f'{len(found)} alignments for {len(wanted)} sentences: need one for each')
+    "Alignment error rate (Och & Ney 2003, section 5)"
+    if len(found)!=len(wanted):
+        raise InputError(f'{len(found)} alignments for {len(wanted)} sentences: need one for each')
     right = sum(len(a & w.sure)+len(a & w.possible) for a,w in zip(found, wanted))
     total = sum(len(a)+len(w.sure) for a,w in zip(found, wanted))
     return 1-right/total if total else 0.
@@ -432,11 +453,13 @@ def model1_maps(
     "Tell which source token each target token comes from, says IBM Model 1"
     given,said,p,_ = table
     t = defaultdict(lambda: 1e-9, zip(zip(given.tolist(), said.tolist()), p.tolist()))
+    encoded = (tok.encode([*map(normalise, lines)]) for tok,lines in zip(tokenizers, (texts, references)))
     out = []
-    for src,tgt in zip(*(tok.encode(list(map(normalise, lines))) for tok,lines in zip(tokenizers, (texts, references)))):
+    for src,tgt in zip(*encoded):
         rows = [[t[e, f] for e in (*src, PAD)] for f in tgt] + [[0.]*len(src)+[1.]]
         weights = F.normalize(torch.tensor(rows, dtype=torch.float64), p=1, dim=1).float()
-        out.append(SentenceMaps(make_side(tokenizers[0], src), make_side(tokenizers[1], tgt), dict(cross=weights[None, None])))
+        sides = map(make_side, tokenizers, (src, tgt))
+        out.append(SentenceMaps(*sides, dict(cross=weights[None, None])))
     return out
 
 # %% ../nbs/51_attention_maps.ipynb #4efa49f5
@@ -460,7 +483,8 @@ def draw_alignment(
     import matplotlib.pyplot as plt
     ko,en = (WORD.findall(t) for t in (wanted.ko, wanted.en))
     if ax is None: ax = plt.subplots(figsize=(2.5+.55*len(ko), 1.4+.33*len(en)), layout='constrained')[1]
-    grid = [[.35*((i, j) in wanted.possible)+.25*((i, j) in wanted.sure) for i in range(len(ko))] for j in range(len(en))]
+    def shade(link): return .35*(link in wanted.possible)+.25*(link in wanted.sure)
+    grid = [[shade((i, j)) for i in range(len(ko))] for j in range(len(en))]
     ax.imshow(grid, cmap='Blues', vmin=0, vmax=1, aspect='auto')
     for (name,links),(mark,size) in zip(found.items(), (('o', 13), ('x', 7), ('+', 9))):
         at = dict(zip('xy', zip(*sorted(links)))) if links else dict(x=[], y=[])
@@ -524,7 +548,8 @@ def head_importance(
     for kind,layers in attention_layers(model).items():
         costs[kind] = torch.zeros(len(layers), layers[0].num_heads)
         for l,h in ndindex(*costs[kind].shape):
-            with without_heads(model, [(kind, l+1, h+1)]): costs[kind][l, h] = forced_loss(model, sources, targets)-whole
+            with without_heads(model, [(kind, l+1, h+1)]): loss = forced_loss(model, sources, targets)
+            costs[kind][l, h] = loss-whole
     return costs
 
 # %% ../nbs/51_attention_maps.ipynb #27296b64
@@ -557,32 +582,37 @@ def _thousandths(sentence):
 
 def _page_data(sentences, first):
     "What the page's program reads, as text without `<`"
-    def entry(s): return dict(source=s.source.text, target=s.target.text, score=None if math.isnan(s.score) else round(s.score, 3),
-                              words=_thousandths(s.words()), pieces=_thousandths(s))
+    def entry(s):
+        score = None if math.isnan(s.score) else round(s.score, 3)
+        return dict(source=s.source.text, target=s.target.text, score=score,
+                    words=_thousandths(s.words()), pieces=_thousandths(s))
     data = dict(first=first, kinds=KINDS, sentences=[entry(s) for s in sentences])
     return json.dumps(data, ensure_ascii=False, separators=(',', ':'), allow_nan=False).replace('<', r'\u003c')
 
 # %% ../nbs/51_attention_maps.ipynb #0a935474
 _CSS = '''
-:root { color-scheme: light dark; --paper: #fff; --ink: #1d2733; --faint: #4d5966; --edge: #b8c1ca; --blue: 31 78 156; --weak: .22 }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1d2733; --faint: #4d5966; --edge: #b8c1ca; --blue: 31 78 156 }
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #14181d; --ink: #e6eaee; --faint: #a9b4bf; --edge: #46505b; --blue: 122 168 240; --weak: .3 } }
+  :root { --paper: #14181d; --ink: #e6eaee; --faint: #a9b4bf; --edge: #46505b; --blue: 122 168 240 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1rem; max-width: 56rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, "Noto Sans KR", "Apple SD Gothic Neo", "Malgun Gothic", sans-serif }
-h1 { font-size: 1.3rem; margin: 0 0 .5rem } h2 { font-size: .9rem; font-weight: 600; color: var(--faint); margin: 0 0 .4rem }
+h1 { font-size: 1.3rem; margin: 0 0 .5rem }
+h2 { font-size: .9rem; font-weight: 600; color: var(--faint); margin: 0 0 .4rem }
 #pickers { display: flex; flex-wrap: wrap; gap: .6rem 1rem } #pickers label { font-size: .85rem; color: var(--faint) }
 select { display: block; font: inherit; max-width: min(100%, 22rem); color: var(--ink); background: var(--paper);
-  border: 1px solid var(--edge); border-radius: .3rem; padding: .3rem } label[for=sentence] { flex: 1 1 100%; min-width: 0 }
+  border: 1px solid var(--edge); border-radius: .3rem; padding: .3rem }
+label[for=sentence] { flex: 1 1 100%; min-width: 0 }
 select#sentence { width: 100%; max-width: none }
 #told { min-height: 3em; margin: .6rem 0 } .text { margin: .6rem 0 0; overflow-wrap: anywhere }
-#picture { position: relative; display: grid; grid-template-columns: minmax(0, 1fr) clamp(4rem, 22%, 13rem) minmax(0, 1fr) }
+#picture { position: relative; display: grid;
+  grid-template-columns: minmax(0, 1fr) clamp(4rem, 22%, 13rem) minmax(0, 1fr) }
 #left { grid-column: 1; text-align: right } #right { grid-column: 3 }
 svg { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; overflow: visible }
 path { fill: none; stroke: rgb(var(--blue)) } ol { list-style: none; margin: 0; padding: 0 }
 li { display: flex; align-items: center; gap: .4rem; margin: .15rem 0 } #from li { flex-direction: row-reverse }
-button { font: inherit; color: inherit; background: none; border: 1px solid transparent; border-radius: .3rem; padding: .1rem .4rem;
-  cursor: pointer; overflow-wrap: anywhere; min-width: 1.6rem; min-height: 1.75rem }
+button { font: inherit; color: inherit; background: none; border: 1px solid transparent; border-radius: .3rem;
+  padding: .1rem .4rem; cursor: pointer; overflow-wrap: anywhere; min-width: 1.6rem; min-height: 1.75rem }
 button.chosen { border-color: rgb(var(--blue)) } button[aria-pressed=true] { border-width: 2px }
 button:focus-visible, select:focus-visible { outline: 2px solid rgb(var(--blue)); outline-offset: 1px }
 .share { font-size: .8rem; color: var(--faint); font-variant-numeric: tabular-nums }
@@ -615,11 +645,13 @@ _JS_COLUMNS = '''
 function column(side, tokens, lang, title) {
   $(side+'-title').textContent = title;
   $(side).lang = lang; $(side).replaceChildren(...tokens.map((token, index) => {
-    const item = document.createElement('li'), button = document.createElement('button'), share = document.createElement('span');
+    const [item, button, share] = ['li', 'button', 'span'].map(tag => document.createElement(tag));
     button.type = 'button'; button.textContent = token; share.className = 'share'; share.ariaHidden = 'true';
     button.tabIndex = side == 'from' && !index ? 0 : -1;
     button.onpointerenter = () => { if (!held) choose(side, index); };
-    button.onfocus = () => { if (!held || chosen.side != side || chosen.index != index) { held = false; choose(side, index); } };
+    button.onfocus = () => {
+      if (!held || chosen.side != side || chosen.index != index) { held = false; choose(side, index); }
+    };
     button.onclick = () => { held = !held; choose(side, index); };
     button.onkeydown = event => move(event, side, index);
     item.append(button, share);
@@ -627,10 +659,10 @@ function column(side, tokens, lang, title) {
   }));
 }
 function move(event, side, index) {
-  const other = side == 'from' ? 'to' : 'from', n = $(side).children.length, w = now.length && chosen ? shares() : [];
+  const n = $(side).children.length, w = chosen ? shares() : [], most = w.indexOf(Math.max(...w));
   const to = {ArrowUp: [side, index-1], ArrowDown: [side, index+1], Home: [side, 0], End: [side, n-1],
-    ArrowLeft: [side == 'to' ? other : '', w.indexOf(Math.max(...w))], ArrowRight: [side == 'from' ? other : '', w.indexOf(Math.max(...w))],
-    Escape: ['', 0]}[event.key];
+    ArrowLeft: [side == 'to' && 'from', most],
+    ArrowRight: [side == 'from' && 'to', most], Escape: [false, 0]}[event.key];
   if (!to) return;
   event.preventDefault(); held = false;
   if (event.key == 'Escape') { chosen = null; show(); return; }
@@ -660,8 +692,9 @@ function lines() {
   now.forEach((row, i) => row.forEach((w, j) => {
     const mine = chosen && (chosen.side == 'from' ? i : j) == chosen.index;
     if (w < .04 || chosen && !mine) return;
-    const a = place('from', i), b = place('to', j), path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-    const x1 = a.right-box.left, x2 = b.left-box.left, y1 = (a.top+a.bottom)/2-box.top, y2 = (b.top+b.bottom)/2-box.top, half = (x1+x2)/2;
+    const a = place('from', i), b = place('to', j), x1 = a.right-box.left, x2 = b.left-box.left, half = (x1+x2)/2;
+    const [y1, y2] = [a, b].map(o => (o.top+o.bottom)/2-box.top);
+    const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
     path.setAttribute('d', `M${x1} ${y1} C${half} ${y1} ${half} ${y2} ${x2} ${y2}`);
     path.style.strokeWidth = 1+5*w; path.style.strokeOpacity = mine ? .25+.75*w : .15+.6*w;
     paths.push(path);
@@ -670,14 +703,15 @@ function lines() {
 }
 '''
 
-# %% ../nbs/51_attention_maps.ipynb #a7641e84
+# %% ../nbs/51_attention_maps.ipynb #aecc0833
 _JS_PICKERS = '''
 function tell(w) {
-  if (!chosen) { $('told').textContent = 'Point at a word, or move with the arrow keys; Enter holds it, Escape lets go.'; return; }
+  const say = text => { $('told').textContent = text; };
+  if (!chosen) return say('Point at a word, or move with the arrow keys; Enter holds it, Escape lets go.');
   const {rows, columns} = map(), from = chosen.side == 'from', names = from ? columns : rows;
   const most = w.map((x, i) => [x, i]).sort((a, b) => b[0]-a[0]).filter(([x]) => x >= .05).slice(0, 4);
   const parts = most.map(([x, i]) => `${names[i]} ${Math.round(100*x)}%`).join(', ') || 'nothing much';
-  $('told').textContent = `${(from ? rows : columns)[chosen.index]} ${from ? 'attends to' : 'is attended to by'}: ${parts}`;
+  say(`${(from ? rows : columns)[chosen.index]} ${from ? 'attends to' : 'is attended to by'}: ${parts}`);
 }
 function fill(id, options, value) {
   $(id).replaceChildren(...options.map(([v, text]) => new Option(text, v, false, v == value)));
@@ -685,14 +719,16 @@ function fill(id, options, value) {
 function draw() {
   const s = data.sentences[state.sentence], kinds = Object.keys(s[state.unit]);
   if (!kinds.includes(state.kind)) state.kind = kinds[0];
-  const {shape: [layers, heads], rows, columns} = map(), upTo = (n, all) => [[0, all], ...[...Array(n).keys()].map(i => [i+1, i+1])];
+  const {shape: [layers, heads], rows, columns} = map();
+  const upTo = (n, all) => [[0, all], ...[...Array(n).keys()].map(i => [i+1, i+1])];
   if (state.layer > layers) state.layer = 0;
   if (state.head > heads) state.head = 0;
   fill('sentence', data.sentences.map((s, i) => [i, `${i+1}. ${s.source} → ${s.target}`]), state.sentence);
   fill('kind', kinds.map(k => [k, data.kinds[k]]), state.kind);
   fill('layer', upTo(layers, 'mean of all'), state.layer); fill('head', upTo(heads, 'mean of all'), state.head);
   fill('unit', [['words', 'words'], ['pieces', 'pieces']], state.unit);
-  $('source').textContent = s.source; $('target').textContent = s.target+(s.score === null ? '' : `   (score ${s.score})`);
+  $('source').textContent = s.source;
+  $('target').textContent = s.target+(s.score === null ? '' : `   (score ${s.score})`);
   column('from', rows, state.kind == 'encoder' ? 'ko' : 'en', state.kind == 'encoder' ? 'source' : 'written');
   column('to', columns, state.kind == 'decoder' ? 'en' : 'ko', state.kind == 'decoder' ? 'read before' : 'source');
   now = weights(); chosen = null; held = false; show();
@@ -707,7 +743,8 @@ addEventListener('resize', lines); draw();
 # %% ../nbs/51_attention_maps.ipynb #ebc1df8c
 _BODY = '''<main><h1>Attention maps</h1>
 <div id="pickers" role="group" aria-label="What to show">
-<label for="sentence">Sentence <select id="sentence"></select></label> <label for="kind">Kind <select id="kind"></select></label>
+<label for="sentence">Sentence <select id="sentence"></select></label>
+<label for="kind">Kind <select id="kind"></select></label>
 <label for="layer">Layer <select id="layer"></select></label> <label for="head">Head <select id="head"></select></label>
 <label for="unit">Tokens <select id="unit"></select></label></div>
 <p class="text" id="source" lang="ko"></p><p class="text" id="target" lang="en"></p><p id="told" role="status"></p>
@@ -727,11 +764,14 @@ def maps_page(
     "Make a page in which to look at the maps of some sentences"
     for s in sentences: s.mean(kind, layer, head)                  # says so where there is no such map
     script = _JS_WEIGHTS+_JS_COLUMNS+_JS_SHOW+_JS_PICKERS
-    policy = f"default-src 'none'; script-src {_hashed(script)}; style-src {_hashed(_CSS)}; base-uri 'none'; form-action 'none'"
-    return (f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+    policy = (f"default-src 'none'; script-src {_hashed(script)}; style-src {_hashed(_CSS)}; "
+              "base-uri 'none'; form-action 'none'")
+    data = _page_data(sentences, dict(kind=kind, layer=layer, head=head))
+    return ('<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<title>Attention maps</title>\n<style>{_CSS}</style></head>\n<body>\n{_BODY}\n'
-            f'<script type="application/json" id="data">{_page_data(sentences, dict(kind=kind, layer=layer, head=head))}</script>\n'
+            f'<script type="application/json" id="data">{data}</script>\n'
             f'<script>{script}</script>\n</body>\n</html>\n')
 
 # %% ../nbs/51_attention_maps.ipynb #bbafb3e3
@@ -740,16 +780,19 @@ def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
     if sum(map(bool, (text, file, test_set)))!=1:
         raise InputError('give one of: a sentence, --file, --test-set')
     if max_samples<1: raise InputError(f'max_samples {max_samples}: must be at least 1')
-    if forced and not test_set: raise InputError('forced: forces the translations of a --test-set; for a sentence or a --file there is --reference')
+    if forced and not test_set:
+        raise InputError('forced: forces the translations of a --test-set; for others there is --reference')
     if text: return [text], [reference] if reference else None
     if test_set:
         if reference: raise InputError('reference: a --test-set has references; take --forced')
-        if not re.fullmatch(r'\w[\w.-]*', test_set): raise InputError(f'test_set {printable(test_set)}: needs the name of a part of --data-dir, such as validation')
+        if not re.fullmatch(r'\w[\w.-]*', test_set):
+            raise InputError(f'test_set {printable(test_set)}: needs the name of a part of data_dir, such as test')
         check_splits(data_dir)
         pairs = read_parallel(*(Path(data_dir)/f'{test_set}.{lang}' for lang in ('ko', 'en')))[:max_samples]
         return [ko for ko,_ in pairs], [en for _,en in pairs] if forced else None
     lines,given = text_lines(file),text_lines(reference) if reference else None
-    if given is not None and len(given)!=len(lines): raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
+    if given is not None and len(given)!=len(lines):
+        raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
     kept = [i for i,line in enumerate(lines) if line.strip()][:max_samples]
     if not kept: raise InputError(f'{file}: has no sentences')
     return [lines[i] for i in kept], given and [given[i] for i in kept]
@@ -763,14 +806,17 @@ def _targets(output, format, counts):
     of_name = kinds.get(path.suffix.lower())
     if path.suffix and not of_name and not path.is_dir():
         raise InputError(f"{output}: a file ends in {', '.join(kinds)}; a folder has no suffix")
-    if format and of_name and format!=of_name: raise InputError(f'{output}: is no name for --format {format}; let it end in {_FORMATS[format]}')
+    if format and of_name and format!=of_name:
+        raise InputError(f'{output}: is no name for --format {format}; let it end in {_FORMATS[format]}')
     format = format or of_name or 'png'
     one = format in ('html', 'pharaoh')
     if of_name:
-        if not one and sum(counts)>1: raise InputError(f'{output}: is one file, and there are {sum(counts)} pictures; give a folder')
+        if not one and sum(counts)>1:
+            raise InputError(f'{output}: is one file, and there are {sum(counts)} pictures; give a folder')
         return format, [path]
     if one: return format, [path/f'attention{_FORMATS[format]}']
-    return format, [path/f'{i:03d}{f"-{k}" if n>1 else ""}{_FORMATS[format]}' for i,n in enumerate(counts, 1) for k in range(1, n+1)]
+    names = [f'{i:03d}-{k}' if n>1 else f'{i:03d}' for i,n in enumerate(counts, 1) for k in range(1, n+1)]
+    return format, [path/f'{name}{_FORMATS[format]}' for name in names]
 
 def _save_figure(sentence, path, format, kind, layer, head, grid):
     "Draw a sentence into a file, with what it shows as its description"
@@ -779,7 +825,8 @@ def _save_figure(sentence, path, format, kind, layer, head, grid):
     else: fig = draw_map(sentence, kind, layer, head).figure
     shown = 'all heads of all layers' if grid else _which(layer, head)
     about = f'{KINDS[kind].capitalize()} ({shown}): {sentence.source.text} → {sentence.target.text}'
-    with atomic_write(path) as f: fig.savefig(f, format=format, dpi=200, metadata=dict(Title='Attention map', Description=about))
+    about = dict(Title='Attention map', Description=about)
+    with atomic_write(path) as f: fig.savefig(f, format=format, dpi=200, metadata=about)
     plt.close(fig)
 
 # %% ../nbs/51_attention_maps.ipynb #1a6b9486
@@ -796,7 +843,7 @@ def visualize_attention(
     output:str='attention', # A file, or a folder for files
     format:Literal['', 'png', 'svg', 'html', 'pharaoh']='', # Of the output; if not given, what --output ends in, or png
     # What to show
-    kind:Literal['cross', 'encoder', 'decoder']='cross', # Cross-attention, or self-attention of the encoder or the decoder
+    kind:Literal['cross', 'encoder', 'decoder']='cross', # Cross-attention, or self-attention of one side
     layer:int=0, # A layer, from 1; 0 is the mean of all
     head:int=0, # A head, from 1; 0 is the mean of all
     grid:bool=False, # A picture with a small map for every head of every layer
@@ -823,7 +870,8 @@ def visualize_attention(
     counts = [1 if references else n_best]*len(texts)
     format,files = _targets(output, format, counts)
     for path in files: check_writable(path, *filter(None, (file, file and reference)))
-    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, seed=seed)
+    t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best,
+                                   length_penalty=length_penalty, seed=seed)
     if references: found = [[m] for m in reference_maps(t, texts, references)]
     else: found = translation_maps(t, texts)
     _write_maps(found, format, files, dict(kind=kind, layer=layer, head=head), grid, words)
@@ -832,6 +880,7 @@ def visualize_attention(
         for m in maps: print(f'  {m.target.text}')
     print(f'wrote {files[0]}' + f' and {len(files)-1} more'*(len(files)>1))
 
+# %% ../nbs/51_attention_maps.ipynb #14b36247
 def _write_maps(found, format, files, view, grid, words):
     "Write what was found for each sentence into files of a format"
     flat = [m for maps in found for m in maps]
@@ -845,4 +894,5 @@ def _write_maps(found, format, files, view, grid, words):
         for m,path in zip(flat, files): _save_figure(m.words() if words else m, path, format, **view, grid=grid)
 
 # %% ../nbs/51_attention_maps.ipynb #b6f61466
-if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.attention_maps', 'visualize_attention'))
+if __name__=='__main__' and __package__=='kotrans':
+    raise SystemExit(run_command('kotrans.attention_maps', 'visualize_attention'))
