@@ -9,10 +9,10 @@ __all__ = ['KINDS', 'WORD', 'attention_layers', 'record_attention', 'forced_maps
            'model1_maps', 'alignment_table', 'draw_alignment', 'head_entropy', 'without_heads', 'forced_loss',
            'head_importance', 'draw_importance', 'maps_page', 'visualize_attention']
 
-# %% ../nbs/51_attention_maps.ipynb #f6969278
-import contextlib,html,json,math,re
+# %% ../nbs/51_attention_maps.ipynb #9c946a6b
+import contextlib,json,math,re
 from collections import defaultdict
-from dataclasses import dataclass,replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from base64 import b64encode
@@ -25,12 +25,10 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from .attention import MultiHeadAttention
-from .checkpoint import restore
 from .cleaning import normalise
 from .cli import run_command
 from .corpora import shipped_rows
-from .encoding import encode_corpus
-from .fast_decoding import SearchOptions,search
+from .fast_decoding import search
 from .files import InputError,atomic_write,check_writable,printable,write_lines
 from .formats import read_parallel,text_lines
 from .masking import padding_mask
@@ -233,7 +231,7 @@ def mean(self:SentenceMaps,
         raise InputError(f"kind {printable(kind)}: this model has {' and '.join(self.maps)} attention only")
     weights = self.maps[kind]
     for name,i,n in (('layer', layer, weights.size(0)), ('head', head, weights.size(1))):
-        if not 0<=i<=n: raise InputError(f'{name} {i}: there are {n} in the {KINDS[kind]}; 0 takes the mean')
+        if not 0<=i<=n: raise InputError(f'{name} {i}: the {KINDS[kind]} has {n}; 0 takes the mean')
     if layer: weights = weights[layer-1:layer]
     return (weights[:, head-1:head] if head else weights).mean((0, 1))
 
@@ -264,11 +262,10 @@ def translation_maps(
     texts:list, # Korean sentences
 )->list: # For each sentence the `SentenceMaps` of its translations, best first
     "Translate `texts`, and tell what the model attended to; a text without tokens is an `InputError`"
-    ids = _source_ids(translator, texts)
-    if not ids: return []
-    src,t = _padded([[*s, EOS] for s in ids], translator.device),translator
-    if t.shortlist: found = search_shortlist(t.model, src, t.shortlist, t.options)
-    else: found = search(t.model, src, t.options)
+    ids,t,found = _source_ids(translator, texts),translator,[]
+    for i in range(0, len(ids), t.batch_size):
+        src = _padded([[*s, EOS] for s in ids[i:i+t.batch_size]], t.device)
+        found += search_shortlist(t.model, src, t.shortlist, t.options) if t.shortlist else search(t.model, src, t.options)
     pairs = [(s, h) for s,hyps in zip(ids, found) for h in hyps]
     maps = iter(_pack_maps(t, [s for s,_ in pairs], [h.tokens for _,h in pairs], [h for _,h in pairs]))
     return [[next(maps) for _ in hyps] for hyps in found]
@@ -779,7 +776,8 @@ def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
     "What to look at: Korean sentences, and the translations to force or `None`"
     if sum(map(bool, (text, file, test_set)))!=1:
         raise InputError('give one of: a sentence, --file, --test-set')
-    if max_samples<1: raise InputError(f'max_samples {max_samples}: must be at least 1')
+    if max_samples<0: raise InputError(f'max_samples {max_samples}: must not be negative; 0 takes all')
+    most = max_samples or None
     if forced and not test_set:
         raise InputError('forced: forces the translations of a --test-set; for others there is --reference')
     if text: return [text], [reference] if reference else None
@@ -788,12 +786,12 @@ def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
         if not re.fullmatch(r'\w[\w.-]*', test_set):
             raise InputError(f'test_set {printable(test_set)}: needs the name of a part of data_dir, such as test')
         check_splits(data_dir)
-        pairs = read_parallel(*(Path(data_dir)/f'{test_set}.{lang}' for lang in ('ko', 'en')))[:max_samples]
+        pairs = read_parallel(*(Path(data_dir)/f'{test_set}.{lang}' for lang in ('ko', 'en')))[:most]
         return [ko for ko,_ in pairs], [en for _,en in pairs] if forced else None
     lines,given = text_lines(file),text_lines(reference) if reference else None
     if given is not None and len(given)!=len(lines):
         raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
-    kept = [i for i,line in enumerate(lines) if line.strip()][:max_samples]
+    kept = [i for i,line in enumerate(lines) if line.strip()][:most]
     if not kept: raise InputError(f'{file}: has no sentences')
     return [lines[i] for i in kept], given and [given[i] for i in kept]
 
@@ -837,7 +835,7 @@ def visualize_attention(
     file:str='', # A text file, one sentence a line
     test_set:str='', # A part of the split in --data-dir, such as validation or test
     data_dir:str='data/processed', # Folder of the split
-    max_samples:int=10, # Most sentences taken from --file or --test-set
+    max_samples:int=10, # Most sentences taken from --file or --test-set; 0 takes all
     reference:str='', # Force this translation; with --file, a file with a translation in each line
     forced:bool=False, # Force the translations of the --test-set
     output:str='attention', # A file, or a folder for files

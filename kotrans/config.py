@@ -66,6 +66,7 @@ RANGES = { # Name → which numbers it may be
     'compact_below': _SHARE,
     # what commands take beside these
     'workers': Range(0, 1024), 'last': Range(1, 10**6), 'small_size': Range(100, 10**9),
+    **_counts('layer head max_samples'),
     'best': Range(1, 100_000), 'common': Range(0, 1_000_000), 'rounds': Range(1, 10_000), 'pairs': Range(1, 10**9)}
 
 # %% ../nbs/02_config.ipynb #02c0a005
