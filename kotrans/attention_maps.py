@@ -265,7 +265,8 @@ def translation_maps(
     ids,t,found = _source_ids(translator, texts),translator,[]
     for i in range(0, len(ids), t.batch_size):
         src = _padded([[*s, EOS] for s in ids[i:i+t.batch_size]], t.device)
-        found += search_shortlist(t.model, src, t.shortlist, t.options) if t.shortlist else search(t.model, src, t.options)
+        if t.shortlist: found += search_shortlist(t.model, src, t.shortlist, t.options)
+        else: found += search(t.model, src, t.options)
     pairs = [(s, h) for s,hyps in zip(ids, found) for h in hyps]
     maps = iter(_pack_maps(t, [s for s,_ in pairs], [h.tokens for _,h in pairs], [h for _,h in pairs]))
     return [[next(maps) for _ in hyps] for hyps in found]
@@ -557,14 +558,13 @@ def draw_importance(
     "Draw what each head is worth: a bar for each, a colour for each kind"
     import matplotlib.pyplot as plt
     if ax is None: ax = plt.subplots(figsize=(7, 3.2), layout='constrained')[1]
-    names,at = [],0
+    names,at = {},0                                                    # place → layer and head
     for kind,cost in costs.items():
-        places = range(at, at+cost.numel())
-        ax.bar(places, cost.flatten(), label=KINDS[kind])
-        names += [f'{l+1}.{h+1}' for l,h in ndindex(*cost.shape)]
-        at += cost.numel()+1; names.append('')
+        ax.bar(range(at, at+cost.numel()), cost.flatten(), label=KINDS[kind])
+        names |= {at+i: f'{l+1}.{h+1}' for i,(l,h) in enumerate(ndindex(*cost.shape))}
+        at += cost.numel()+1
     ax.axhline(0, color='grey', lw=.8)
-    ax.set_xticks(range(len(names)), names, rotation=90 if len(names)>30 else 0, fontsize=8)
+    ax.set_xticks([*names], [*names.values()], rotation=90 if len(names)>30 else 0, fontsize=8)
     ax.set(xlabel='layer.head', ylabel='rise of the loss without it\n(nats per token)')
     ax.legend()
     return ax
@@ -861,7 +861,8 @@ def visualize_attention(
     Examples:
 
         kotrans-visualize-attention '어제 편지를 보냈어요.' --output sent.html
-        kotrans-visualize-attention --test-set validation --forced --words --output maps --format svg
+        kotrans-visualize-attention --file letters.ko --output links.pharaoh
+        kotrans-visualize-attention --test-set validation --forced --words
     """
     if grid and (layer or head): raise InputError('grid: shows every layer and head; leave --layer and --head away')
     texts,references = _sentences(text, file, test_set, data_dir, max_samples, reference, forced)
