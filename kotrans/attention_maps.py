@@ -853,7 +853,7 @@ def visualize_attention(
     method:Literal['beam', 'greedy', 'sample']='beam', # How to search
     beam_size:int=4, # Hypotheses kept alive
     n_best:int=1, # Translations of each sentence to show
-    length_penalty:float=.6, # Larger favours longer translations; 0 is none
+    length_penalty:float=1., # Larger favours longer translations; 0 is none
     seed:int=42, # Sampling: seed of the random numbers
 ):
     """Show what a model attends to while it translates: pictures, a page to move about in, or word alignments

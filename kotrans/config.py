@@ -67,12 +67,12 @@ RANGES = { # Name → which numbers it may be
     # what commands take beside these
     'workers': Range(0, 1024), 'last': Range(1, 10**6), 'small_size': Range(100, 10**9),
     'best': Range(1, 100_000), 'common': Range(0, 1_000_000), 'rounds': Range(1, 10_000), 'pairs': Range(1, 10**9),
-    'max_samples': Range(0, 10**9), 'resamples': Range(100, 100_000)}
+    'resamples': Range(100, 100_000), **_counts('layer head max_samples')}
 
 # %% ../nbs/02_config.ipynb #02c0a005
 PATHS = frozenset('''data_dir vocab_dir encoded_dir checkpoint_dir log_dir shards test_files config resume
-    checkpoint checkpoints output file ko en tsv path raw_dir shortlist figure log
-    hypotheses comet log_file'''.split()) # Texts that name files
+    checkpoint checkpoints output file folder ko en tsv path raw_dir shortlist figure log
+    hypotheses comet log_file report_file'''.split()) # Texts that name files
 
 def _shown(value):
     "A value as a message shows it"
@@ -316,7 +316,8 @@ class BaseConfig(RunConfig, RunFolders, StepConfig, VocabularyConfig, SplitConfi
 
 # %% ../nbs/02_config.ipynb #8eea5bef
 class ModelConfig(ConfigFields):
-    "Shape of the Transformer; the defaults are the paper's base model"
+    "Shape of the model; the defaults are the paper's base model"
+    model:Literal['transformer', 'seq2seq', 'bahdanau']='transformer' # Kind of model; the other two are recurrent
     d_model:int=512 # Width of the model
     d_ff:int=2048 # Inner width of the feed-forward layers
     num_heads:int=8 # Attention heads; each is d_model/num_heads wide
@@ -325,29 +326,52 @@ class ModelConfig(ConfigFields):
     dropout:float=0.1 # Share of values set to zero in training
     norm_first:bool=False # Normalise before each sublayer (pre-norm) instead of after it (the paper)
     tie_embeddings:bool=True # The output layer reuses the target embedding; with shared_vocab, the encoder does, too
+    cell:Literal['gru', 'lstm']='gru' # Cell of the recurrent models
+    reverse_source:bool=False # Read the source backwards (seq2seq only)
 
     def validate(self):
         "Raise an `InputError` where values contradict each other"
         super().validate()
-        if self.d_model%self.num_heads:
+        if self.reverse_source and self.model!='seq2seq':
+            raise InputError(f'config field reverse_source: is for model seq2seq, not for {self.model}')
+        if self.model=='transformer' and self.d_model%self.num_heads:
             raise InputError(f'config field num_heads: {self.num_heads} heads do not divide d_model={self.d_model}')
-        if self.d_model%2: raise InputError(f'config field d_model: must be even (sines and cosines come in pairs), '
-                                            f'not {self.d_model}')
+        if self.d_model%2:
+            raise InputError(f'config field d_model: must be even (sines and cosines, or two directions of reading), '
+                             f'not {self.d_model}')
 
 class TransformerConfig(ModelConfig, BaseConfig):
     "All settings of a run"
+    def validate(self):
+        "Raise an `InputError` where values contradict each other"
+        super().validate()
+        if self.compile and self.model!='transformer':
+            raise InputError(f'config field compile: is for the layers of a transformer, not for model {self.model}')
 
 # %% ../nbs/02_config.ipynb #a2d008f3
 def parameter_count(
     config:TransformerConfig, # Sizes of the layers, and those of the vocabularies
 )->int: # Numbers that are learned
-    "How many parameters a Transformer has"
-    c,d = config,config.d_model
-    attention,feed_forward,norm = 4*(d*d+d),2*d*c.d_ff+c.d_ff+d,2*d
-    encoder,decoder = attention+feed_forward+2*norm,2*attention+feed_forward+3*norm
+    "How many parameters a model has"
+    c = config
     target = c.tgt_vocab_size*(1 if c.tie_embeddings else 2)
     source = 0 if c.tie_embeddings and c.shared_vocab else c.src_vocab_size
-    return (source+target)*d + c.num_encoder_layers*encoder + c.num_decoder_layers*decoder + 2*norm*c.norm_first
+    return (source+target)*c.d_model + (_transformer_layers if c.model=='transformer' else _recurrent_layers)(c)
+
+def _transformer_layers(c):
+    "Parameters of a Transformer without its embeddings"
+    d = c.d_model
+    attention,feed_forward,norm = 4*(d*d+d),2*d*c.d_ff+c.d_ff+d,2*d
+    encoder,decoder = attention+feed_forward+2*norm,2*attention+feed_forward+3*norm
+    return c.num_encoder_layers*encoder + c.num_decoder_layers*decoder + 2*norm*c.norm_first
+
+def _recurrent_layers(c):
+    "Parameters of a recurrent model without its embeddings"
+    d,e,n = c.d_model,c.num_encoder_layers,c.num_decoder_layers
+    gates = d*dict(gru=3, lstm=4)[c.cell]                   # rows of a layer's matrices
+    if c.model=='seq2seq': return gates*(2*d+2)*(e+n)
+    cells = gates*((d + d//2 + 2)*e + (2*d+2)*n + d)        # a bidirectional encoder; the decoder reads a context, too
+    return cells + 2*d*d+d + n*d*(d//2+1) + d*(3*d+1)       # attention, first state, readout
 
 # %% ../nbs/02_config.ipynb #02c0b003
 def machine_memory()->float: # Bytes; infinite where the system does not say

@@ -12,8 +12,8 @@ from torch import nn,Tensor
 from .fast_linear import product,product_of_columns
 from .label_smoothing import LabelSmoothingLoss,LossSums,entropy
 from .masking import padding_mask,target_mask
+from .checkpoint import MODELS
 from .training import ModelWithLoss
-from .transformer import Transformer
 
 # %% ../nbs/37_fused_loss.ipynb #9defd31b
 def _chunk_logits(hidden, weight, vocab, dtype):
@@ -128,6 +128,7 @@ class FusedModelWithLoss(ModelWithLoss):
 
 def _can_fuse(model, criterion):
     "Whether the logits of `model` are its hidden states times a matrix, and the loss is the one of this book"
-    if not isinstance(model, Transformer) or type(criterion) is not LabelSmoothingLoss: return False
-    own = any(getattr(type(model), f) is not getattr(Transformer, f) for f in ('forward', 'decode', 'hidden_states'))
+    base = next((c for c in type(model).__mro__ if (c.__module__, c.__name__) in MODELS.values()), None)
+    if base is None or type(criterion) is not LabelSmoothingLoss: return False
+    own = any(getattr(type(model), f) is not getattr(base, f) for f in ('forward', 'decode', 'hidden_states'))
     return not own and isinstance(model.output_proj, nn.Linear) and model.output_proj.bias is None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 import sacrebleu,torch
 import kotrans
-from .checkpoint import (MAY_CHANGE,check_folder,in_the_way,load_checkpoint,look_at,model_config,
+from .checkpoint import (MAY_CHANGE,build_model,check_folder,in_the_way,load_checkpoint,look_at,model_config,
                                 newest_checkpoint,pick_device,refuse_others,run_files,run_id)
 from .config import (PRESETS,CleaningConfig,ModelConfig,RunConfig,RunFolders,SplitConfig,StepConfig,
                             TransformerConfig,load_config,need_memory,parameter_count,preset as get_preset)
@@ -33,7 +33,6 @@ from .schema import in_file
 from .shards import Shards
 from .splitting import check_splits,choose_source,split_data
 from .tokenizer import load_tokenizers,train_tokenizers
-from .transformer import Transformer
 from .training import duration
 from .translator import Translator
 
@@ -147,13 +146,13 @@ def make_trainer(
 def fast_model(
     config:TransformerConfig, # Sizes, and the seed of the weights
     device:torch.device, # Where it will compute
-)->Transformer: # On the CPU
+)->torch.nn.Module: # On the CPU
     "The model of a config on fast linear layers, in a process that keeps its memory between steps"
     need_memory((16 if device.type=='cpu' else 4)*parameter_count(config) + 4*config.max_len*config.d_model,
                 'a model of these sizes', 'take a smaller --preset, d_model or number of layers')  # and Adam's moments
     if device.type=='cpu': keep_freed_memory()
     torch.manual_seed(config.seed)
-    model = Transformer(config, config.src_vocab_size, config.tgt_vocab_size)
+    model = build_model(config)
     use_fast_linear(model)
     return model
 

@@ -372,11 +372,11 @@ def describe(self:Trainer)->str: # Four lines
     c,train = self.config,self.train_loader
     n,size = self.first_epoch_batches,sum(p.numel() for p in self.model.parameters())
     layers = f'{c.num_encoder_layers}+{c.num_decoder_layers} layers'
+    shape = f'd_ff {c.d_ff}, {c.num_heads} heads, {layers}' if c.model=='transformer' else f'{layers} of {c.cell}'
     batches = f'{c.batch_tokens:,} tokens' if c.batch_tokens else f'{c.batch_size} sentences'
     return '\n'.join([
         f'device   {self.device} ({self._processor()}), torch {torch.__version__}, kotrans {kotrans.__version__}',
-        f'model    {type(self.model).__name__}: d_model {c.d_model}, d_ff {c.d_ff}, {c.num_heads} heads, {layers}, '
-        f'{size:,} parameters',
+        f'model    {type(self.model).__name__}: d_model {c.d_model}, {shape}, {size:,} parameters',
         f'corpus   {len(train.corpus):,} pairs to train on, {len(self.valid_loader.corpus):,} to validate; '
         f'vocabularies {c.src_vocab_size:,} and {c.tgt_vocab_size:,}',
         f'training {c.num_epochs} epochs of {n:,} batches ({batches} each), {self.planned_steps():,} steps, '
