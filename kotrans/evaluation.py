@@ -13,6 +13,7 @@ from dataclasses import asdict,dataclass,field
 from datetime import datetime,timezone
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 import numpy as np
@@ -24,6 +25,7 @@ from .checkpoint import pick_device,read_model,restore,run_id
 from .cli import run_command
 from .config import TransformerConfig,need_memory
 from .encoding import encode_corpus
+from .error_analysis import word_counts,write_report
 from .fast_decoding import SearchOptions
 from .files import (InputError,check_writable,file_sha256,iter_lines,json_text,lock_file,nearest,notify,
                            open_output,printable)
@@ -447,6 +449,7 @@ def evaluate(
     significance:Literal['randomisation', 'bootstrap']='randomisation', # How systems are compared with the first
     resamples:int=1000, # Resampled test sets; randomisation takes ten times as many exchanges
     comet:str='', # A model file of COMET, for its score; needs pip install unbabel-comet
+    report_file:str='', # Also write an error analysis of the last system, beside the first, as an HTML page
     log_file:str='logs/evaluations.jsonl', # Where to add the records; - prints them, and the table as messages
     # Model and speed
     device:str='auto', # cpu, cuda, mps or auto
@@ -464,6 +467,7 @@ def evaluate(
         kotrans-evaluate --test-set test_everyday --method greedy
         kotrans-evaluate --checkpoint old.pt,new.pt --beam-size 8 --max-samples 500
         kotrans-evaluate --en news.en --hypotheses ours.en,theirs.en
+        kotrans-evaluate --checkpoint old.pt,new.pt --report-file report.html
     """
     files = _names(hypotheses, 'hypotheses')
     models = _names(checkpoint or ('' if files else 'checkpoints/best_model.pt'), 'checkpoint')
@@ -471,11 +475,13 @@ def evaluate(
     if log_file!='-': check_log(log_file)
     test = read_test_set(test_set, data_dir, ko, en, max_samples)
     if (models or comet) and not test.sources: raise InputError('a model, or COMET, needs sources; give them with --ko')
+    if report_file: _check_report(report_file, test, *files, *models, *filter(None, (ko, en)))
     judge = Comet(comet, int(place.type=='cuda')) if comet else None
     how = asdict(search) | dict(batch_size=batch_size, batch_tokens=batch_tokens, int8=int8, bf16=bf16,
                                 shortlist=shortlist)
     systems = _systems(models, files, test, place, resamples, how)
     _score(systems, test, chosen, significance, resamples, judge)
+    if report_file: _write_report(report_file, systems, test, Path(data_dir)/'train.ko')
     _deliver([evaluation_record(s, test, place, significance=significance) for s in systems], log_file)
 
 # %% ../nbs/50_evaluation.ipynb #18a588d2
@@ -497,6 +503,25 @@ def _deliver(records, log_file):
     print(score_table(records))
     append_records(log_file, records)
     notify(f'recorded in {log_file}')
+
+# %% ../nbs/50_evaluation.ipynb #50f0e0a1
+_COUNTED = 1_000_000                                    # Lines of the training text that rarity is judged by
+
+def _check_report(path, test, *inputs):
+    "Refuse, before anything is translated, a report that can't be made"
+    if not test.sources: raise InputError('report_file: an error analysis needs sources; give them with --ko')
+    check_writable(path, *(i for i in inputs if i!='-'))
+
+def _write_report(path, systems, test, train):
+    "Analyse the last of `systems`, beside the first where there are several"
+    first,last = systems[0],systems[-1]
+    scores = {s.name: {name: v['score'] for name,v in s.scores.items()} for s in systems}
+    counts = None
+    if train.is_file():
+        with open_bytes(train) as f: counts = word_counts(islice(iter_lines(f, train), _COUNTED))
+    write_report(path, test.sources, test.references, last.outputs, baseline=first.outputs if len(systems)>1 else None,
+                 title=f'{last.name} on {test.name}', scores=scores, counts=counts)
+    notify(f'wrote {path}', file=sys.stderr)
 
 # %% ../nbs/50_evaluation.ipynb #89125ba3
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.evaluation', 'evaluate'))
