@@ -112,7 +112,8 @@ def compare_systems(
     ways = dict(randomisation=('ar', 10*resamples, resamples), bootstrap=('bs', resamples, -1))
     if significance not in ways: raise InputError(f'significance {printable(significance)}: randomisation or bootstrap')
     kind,trials,confidence = ways[significance if len(systems)>1 else 'bootstrap']   # one alone: an interval only
-    need_memory(110*n*resamples, f'{resamples:,} resamples of {n:,} sentences', 'take fewer of one of them')
+    need_memory(110*n*resamples, f'{resamples:,} resamples of {n:,} sentences',
+                'take fewer sentences (max_samples) or fewer resamples')
     _seed()
     made = {m: METRICS[m](references=[references]) for m in choose_metrics(metrics)}
     signatures,found = PairedTest([*systems.items()], made, None, kind, trials, confidence)()
