@@ -374,7 +374,8 @@ def _read_hypotheses(names, test):
     for name in names:
         lines = _text_of(name)
         if len(lines)!=test.total:
-            raise InputError(f'{printable(name, 200)} has {len(lines):,} lines, {printable(test.name, 200)} has '
+            called = 'standard input' if name=='-' else printable(name, 200)
+            raise InputError(f'{called} has {len(lines):,} lines, {printable(test.name, 200)} has '
                              f'{test.total:,}: line n of one must be the translation of line n of the other')
         found.append(System(name, [lines[i] for i in test.rows]))
     return found
