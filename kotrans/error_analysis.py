@@ -102,8 +102,9 @@ def mean_interval(
     "Compute a mean with its bootstrap interval (percentiles)"
     x = np.asarray(values, float)
     if len(x)<2: return (float(x.mean()) if len(x) else math.nan), math.nan, math.nan
-    drawn = np.random.default_rng(seed).integers(len(x), size=(samples, len(x)))
-    low,high = np.quantile(x[drawn].mean(1), [(1-confidence)/2, (1+confidence)/2])
+    rng = np.random.default_rng(seed)
+    means = [x[rng.integers(len(x), size=len(x))].mean() for _ in range(samples)]
+    low,high = np.quantile(means, [(1-confidence)/2, (1+confidence)/2])
     return float(x.mean()), float(low), float(high)
 
 # %% ../nbs/49_error_analysis.ipynb #082c8dc2
@@ -361,9 +362,9 @@ _UNITS = ('개월 세기 인분 학년 호선 퍼센트 프로 미터 센티 킬
           '원 년 월 일 분 초 층 번 인 호 세 주 도 점 회 위 쪽 평 배 등 대 권 명 개 살 톤 장 엔').split()
 _LONE = frozenset('월 층 학년 인분 호선'.split())                                       # these may touch a lone syllable
 _LONE_APART = frozenset('년 원 초 퍼센트 프로 미터 킬로 그램 리터 달러 센티 개월 주일 번 분 주 점'.split())
-_SINO = re.compile(r'(?<![가-힣])([일이삼사오육칠팔구영공십백천만억조]+(?:(?<=[만억]) [일이삼사오육칠팔구십백천]+(?= ?원))?)( ?)'
+_SINO = re.compile(r'(?<![가-힣])([일이삼사오육칠팔구영공십백천만억조]{1,24}(?:(?<=[만억]) [일이삼사오육칠팔구십백천]+(?= ?원))?)( ?)'
                    f"({'|'.join(sorted(_UNITS, key=len, reverse=True))})")
-_FIGURES = re.compile(r'[0-9][0-9,]*(?:\.[0-9]+)?[십백천만억조]*(?: ?[0-9]+[십백천만]+)*')
+_FIGURES = re.compile(r'[0-9][0-9,]{0,18}(?:\.[0-9]{1,18})?[십백천만억조]{0,4}(?: ?[0-9]{1,4}[십백천만]{1,2}){0,3}')
 
 def _is_number(numeral, gap, unit):
     "Whether numerals before a unit are meant as a number"
@@ -450,7 +451,7 @@ def english_numbers(
 )->list: # Each once, sorted; without 0 and 1
     "Find the numbers in English text: digits, number words, ordinals from the third on, months"
     found,run = [],[]
-    words = re.findall(r'[0-9][0-9,]*(?:\.[0-9]+)?|[A-Za-z]+|[^\sA-Za-z0-9-]', text)
+    words = re.findall(r'[0-9][0-9,]{0,18}(?:\.[0-9]{1,18})?|[A-Za-z]+|[^\sA-Za-z0-9-]', text)
     for i,word in enumerate(words):
         low = word.lower()
         if _is_month(words, i): value,kind = _MONTHS[word],'figures'
@@ -940,7 +941,7 @@ def plot_sweep(
     ticks = np.geomspace(*np.array(ax.get_xlim())*(1.1, .9), 5)
     ax.set_xticks(ticks, [f'{t:.2g}' for t in ticks]); ax.minorticks_off()
     ax.margins(.08, .15)
-    ax.legend(fontsize=8)
+    ax.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=len(families), fontsize=9)
     return ax
 
 # %% ../nbs/49_error_analysis.ipynb #03fb55a8

@@ -114,7 +114,8 @@ def compare_systems(
     ways = dict(randomisation=('ar', 10*resamples, resamples), bootstrap=('bs', resamples, -1))
     if significance not in ways: raise InputError(f'significance {printable(significance)}: randomisation or bootstrap')
     kind,trials,confidence = ways[significance if len(systems)>1 else 'bootstrap']   # one alone: an interval only
-    need_memory(110*n*resamples, f'{resamples:,} resamples of {n:,} sentences', 'take fewer of one of them')
+    need_memory(110*n*resamples, f'{resamples:,} resamples of {n:,} sentences',
+                'take fewer sentences (max_samples) or fewer resamples')
     _seed()
     made = {m: METRICS[m](references=[references]) for m in choose_metrics(metrics)}
     signatures,found = PairedTest([*systems.items()], made, None, kind, trials, confidence)()
@@ -375,7 +376,8 @@ def _read_hypotheses(names, test):
     for name in names:
         lines = _text_of(name)
         if len(lines)!=test.total:
-            raise InputError(f'{printable(name, 200)} has {len(lines):,} lines, {printable(test.name, 200)} has '
+            called = 'standard input' if name=='-' else printable(name, 200)
+            raise InputError(f'{called} has {len(lines):,} lines, {printable(test.name, 200)} has '
                              f'{test.total:,}: line n of one must be the translation of line n of the other')
         found.append(System(name, [lines[i] for i in test.rows]))
     return found
