@@ -70,7 +70,8 @@ RANGES = { # Name → which numbers it may be
 
 # %% ../nbs/02_config.ipynb #02c0a005
 PATHS = frozenset('''data_dir vocab_dir encoded_dir checkpoint_dir log_dir shards test_files config resume
-    checkpoint checkpoints output file folder ko en tsv path raw_dir shortlist figure log'''.split()) # Texts that name files
+    checkpoint checkpoints output file folder ko en tsv path raw_dir shortlist figure
+    log'''.split()) # Texts that name files
 
 def _shown(value):
     "A value as a message shows it"
