@@ -20,7 +20,8 @@ from sacrebleu.significance import PairedTest
 import kotrans
 from .checkpoint import MAY_CHANGE,newest_checkpoint,numbered,STEPS
 from .cli import run_command
-from .config import ModelConfig,RunConfig,StepConfig,TransformerConfig,VocabularyConfig,parameter_count
+from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfig,TokensConfig,TransformerConfig,
+                            VocabularyConfig,parameter_count)
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
 from .pipeline import machine_name,make_trainer,prepare,run_config,test_sets
 from .recurrent import same_size
@@ -515,14 +516,15 @@ def check_shown(
 def compare(
     folder:str='comparison', # Where everything is kept; a folder that is there is gone on with
     /,
-    what:str='ladder', # ladder, sweeps, all, or sweeps by name with commas between, such as dropout,num_heads
+    what:str='ladder', # ladder, sweeps, all, or sweeps by name with commas between, such as dropout,depth
     seeds:str='1,2,3', # Seeds, with commas between
     rates:str='0.25,0.5,1', # Multiples of lr_factor that each model of the ladder is tried with
     limit:int=0, # Stop after so many trainings; 0 runs all
     show:bool=False, # Run nothing: say what is done, and render the pages
     preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Base config, tiny if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
-    **fields:StepConfig|ModelConfig|RunConfig|VocabularyConfig # Override the preset or config file
+    device:str='auto', # cpu, cuda, mps, or auto for the fastest there is
+    **fields:OptimizerConfig|BatchConfig|TokensConfig|DataFolder|VocabularyConfig|ModelConfig|RunConfig # Fields
 ):
     """Train models of equal size against each other, or turn one number at a time; go on where it was interrupted
 
@@ -534,6 +536,7 @@ def compare(
     """
     for name in _OWN&fields.keys():
         raise InputError(f'{name}: a comparison sets it itself' + '; give --seeds'*(name=='seed'))
+    if device!='auto': fields['device'] = device
     base = run_config(preset or ('' if config else 'tiny'), config, **fields)
     if base.model!='transformer' or base.shards:
         raise InputError('the base config of a comparison is of a transformer, and not on --shards')
