@@ -6,8 +6,8 @@
 __all__ = ['RUNGS', 'LENGTHS', 'Trial', 'best_rate', 'ladder_trials', 'sweeps', 'sweep_trials', 'trial_config', 'train_trial',
            'scores_with_intervals', 'scores_by_length', 'measure_trial', 'run_trial', 'read_results', 'check_plan',
            'run_queue', 'progress_table', 'mean_interval', 'rows_of_ladder', 'ladder_table', 'ladder_steps',
-           'sweep_table', 'sweep_rows', 'plot_ladder', 'plot_sweeps', 'comparison_page', 'render', 'compare',
-           'check_shown']
+           'sweep_table', 'sweep_rows', 'plot_ladder', 'plot_sweeps', 'comparison_page', 'render', 'check_shown',
+           'compare']
 
 # %% ../nbs/53_comparison.ipynb #f4a97805
 import json,math,statistics,time
@@ -20,7 +20,8 @@ from sacrebleu.significance import PairedTest
 import kotrans
 from .checkpoint import MAY_CHANGE,newest_checkpoint,numbered,STEPS
 from .cli import run_command
-from .config import ModelConfig,RunConfig,StepConfig,TransformerConfig,VocabularyConfig,parameter_count
+from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfig,TokensConfig,TransformerConfig,
+                            VocabularyConfig,parameter_count)
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
 from .pipeline import machine_name,make_trainer,prepare,run_config,test_sets
 from .recurrent import same_size
@@ -38,7 +39,9 @@ class Trial:
     same_size:bool=False # Whether `d_model` is chosen so that it has as many parameters as the base config
 
     @property
-    def name(self)->str: return f'{self.label}-x{self.rate:g}-seed{self.seed}' # Folder, and key of its result
+    def name(self)->str: # Such as `seq2seq-x0.5-seed1`
+        "Name of the trial's folder and of its result"
+        return f'{self.label}-x{self.rate:g}-seed{self.seed}'
 
 # %% ../nbs/53_comparison.ipynb #7217efc8
 RUNGS = {
@@ -79,7 +82,8 @@ def sweeps(
     "What a comparison can turn, one at a time, around a base config"
     c = base
     def each(name, values): return {f'{name}={v}': {name: v} for v in values}
-    depth = {f'layers={e}+{d}': dict(num_encoder_layers=e, num_decoder_layers=d) for e,d in ((1,1), (2,2), (3,3), (6,6))}
+    def layers(e, d): return dict(num_encoder_layers=e, num_decoder_layers=d)
+    depth = {f'layers={e}+{d}': layers(e, d) for e,d in ((1, 1), (2, 2), (3, 3), (6, 6))}
     sizes = {f'vocabulary={n}': dict(src_vocab_size=n, tgt_vocab_size=n) for n in (1000, 2000, 4000, 8000, 16000)}
     found = dict(
         d_model=each('d_model', (c.d_model//2, c.d_model*2)), depth=depth,
@@ -133,7 +137,7 @@ def train_trial(
     found = newest_checkpoint(at) if at.is_dir() else None
     if found:
         trainer.resume(found)
-        notify(f'goes on from {printable(found)}, after {trainer.step:,} steps')
+        notify(f'goes on from {printable(found, 300)}, after {trainer.step:,} steps')
     history = trainer.train()
     seen = [r['valid_loss'] for r in history if 'valid_loss' in r]
     seconds = sum(r['seconds'] for r in history)
@@ -249,7 +253,8 @@ def check_plan(
     differs = [f'{k}={printable(repr(old.get("config", {}).get(k)), 40)} (now {printable(repr(v), 40)})'
                for k,v in plan['config'].items() if old.get('config', {}).get(k)!=v]
     if old.get('text')!=plan['text']: differs.append(f'another text than that in {base.data_dir}')
-    if differs: raise InputError(f"{path}: this comparison has {', '.join(differs)}; name another folder, or ask for the same")
+    if differs:
+        raise InputError(f"{path}: this comparison has {', '.join(differs)}; name another folder, or ask for the same")
 
 # %% ../nbs/53_comparison.ipynb #c8b29a55
 @contextmanager
@@ -353,7 +358,8 @@ def ladder_steps(
     "Compare each rung with the one that scores next below it, by the paired bootstrap"
     first = {label: rs[0] for label,rs in rows_of_ladder(read_results(folder)).items()}
     order,out = sorted(first, key=lambda label: -first[label]['scores'][test]['bleu']),[]
-    def translations(label): return (Path(folder)/'trials'/first[label]['name']/f'{test}.en').read_text('utf-8').splitlines()
+    def translations(label):
+        return (Path(folder)/'trials'/first[label]['name']/f'{test}.en').read_text('utf-8').split('\n')[:-1]
     for a,b in zip(order, order[1:]):
         systems = [('below', translations(b)), ('above', translations(a))]
         _,scores = PairedTest(systems, dict(BLEU=sacrebleu.BLEU()), [references], 'bs', draws)()
@@ -380,7 +386,7 @@ def sweep_rows(
     test:str='test', # Name of the test set
 )->list: # (label, results, differences in chrF from the base with the same seed); the base first, without differences
     "The rows of the sweeps"
-    plain = [r for r in results if r['rate']==1 and r['label'] not in RUNGS or r['label']=='transformer' and r['rate']==1]
+    plain = [r for r in results if r['rate']==1 and (r['label']=='transformer' or r['label'] not in RUNGS)]
     base = {r['seed']: r['scores'][test]['chrf'] for r in plain if r['label']=='transformer'}
     rows = {label: [r for r in plain if r['label']==label] for label in dict.fromkeys(r['label'] for r in plain)}
     order = sorted(rows, key=lambda label: label!='transformer')
@@ -409,6 +415,7 @@ def plot_ladder(
             right.plot(minutes, ppl, color=line.get_color(), lw=1, label=label if r is rs[0] else None)
     left.set(xlabel='words of the source', ylabel=f'chrF ({test})', ylim=(0, None))
     right.set(xlabel='minutes of training', ylabel='perplexity (validation)', yscale='log')
+    for plain in right.yaxis.set_major_formatter,right.yaxis.set_minor_formatter: plain('{x:g}')
     left.legend(fontsize=8)
     return fig
 
@@ -432,7 +439,7 @@ def plot_sweeps(
     fig,ax = plt.subplots(figsize=(7, 1+.26*max(3, len(rows))), layout='constrained')
     for y,(_,d) in enumerate(rows):
         mean,half = mean_interval(d)
-        ax.plot(d, [y]*len(d), '.', color='C0', alpha=.5)
+        ax.plot(d, [y]*len(d), 'o', color='C0', ms=5, zorder=3)
         ax.errorbar(mean, y, xerr=None if math.isnan(half) else half, fmt='D', color='C1', ms=4, capsize=3)
     ax.axvline(0, color='grey', lw=.8)
     ax.set_yticks(range(len(rows)), [label for label,_ in rows]); ax.invert_yaxis()
@@ -448,7 +455,8 @@ def comparison_page(
     results,c = data['results'],data['plan']['config']
     budget = ' or '.join([f"{c['num_epochs']} epochs"] + [f"{c['max_minutes']:g} minutes"]*(c['max_minutes']>0))
     machines = sorted({f"{r['machine']}, {r['threads']} threads" for r in results})
-    parts = [f"Budget of each training: {budget}. Machine: {'; '.join(machines)}. Means over seeds, with Student's 95% interval."]
+    parts = [f"Budget of each training: {budget}. Machine: {'; '.join(machines)}. Means over seeds, with Student's 95% "
+             'interval.']
     if rows_of_ladder(results): parts += [ladder_table(results, test)]
     parts += ['\n'.join(f"- {s['better']} against {s['worse']}: {s['difference']:+.1f} BLEU, p = {s['p']:.3f} "
                         '(paired bootstrap, first seed)' for s in data['steps'])]*bool(data['steps'])
@@ -481,7 +489,8 @@ def render(
 def _numbers(text, name, kind):
     "Different numbers with commas between"
     try: values = [kind(v) for v in text.split(',')]
-    except ValueError: raise InputError(f'{name} {printable(text, 40)}: numbers with commas between, such as 1,2,3') from None
+    except ValueError:
+        raise InputError(f'{name} {printable(text, 40)}: numbers with commas between, such as 1,2,3') from None
     if len(set(values))<len(values) or any(not 0<v<2**31 for v in values):
         raise InputError(f'{name} {printable(text, 40)}: different numbers above 0')
     return values
@@ -492,21 +501,30 @@ def _wanted(what, base):
     if what=='all': return True, [*known]
     for name in names:
         if name not in (*known, 'ladder', 'sweeps'):
-            raise InputError(f"what {printable(name, 40)}: all, ladder, sweeps, or of these with commas between: {', '.join(known)}")
+            raise InputError(f'what {printable(name, 40)}: all, ladder, sweeps, or of these with commas between: '
+                             + ', '.join(known))
     return 'ladder' in names, [*known] if 'sweeps' in names else [n for n in names if n!='ladder']
+
+def check_shown(
+    folder, # A comparison's folder
+):
+    "Raise an `InputError` where there is no comparison to show"
+    if not (Path(folder)/'plan.json').exists():
+        raise InputError(f'{folder}: no comparison there; run it without --show first')
 
 # %% ../nbs/53_comparison.ipynb #4376222f
 def compare(
     folder:str='comparison', # Where everything is kept; a folder that is there is gone on with
     /,
-    what:str='ladder', # ladder, sweeps, all, or sweeps by name with commas between, such as dropout,num_heads
+    what:str='ladder', # ladder, sweeps, all, or sweeps by name with commas between, such as dropout,depth
     seeds:str='1,2,3', # Seeds, with commas between
     rates:str='0.25,0.5,1', # Multiples of lr_factor that each model of the ladder is tried with
     limit:int=0, # Stop after so many trainings; 0 runs all
     show:bool=False, # Run nothing: say what is done, and render the pages
     preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Base config, tiny if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
-    **fields:StepConfig|ModelConfig|RunConfig|VocabularyConfig # Override the preset or config file
+    device:str='auto', # cpu, cuda, mps, or auto for the fastest there is
+    **fields:OptimizerConfig|BatchConfig|TokensConfig|DataFolder|VocabularyConfig|ModelConfig|RunConfig # Fields
 ):
     """Train models of equal size against each other, or turn one number at a time; go on where it was interrupted
 
@@ -516,7 +534,9 @@ def compare(
         kotrans-compare sweeps --what dropout,label_smoothing --seeds 1,2
         kotrans-compare ladder --show
     """
-    for name in _OWN&fields.keys(): raise InputError(f'{name}: a comparison sets it itself' + '; give --seeds'*(name=='seed'))
+    for name in _OWN&fields.keys():
+        raise InputError(f'{name}: a comparison sets it itself' + '; give --seeds'*(name=='seed'))
+    if device!='auto': fields['device'] = device
     base = run_config(preset or ('' if config else 'tiny'), config, **fields)
     if base.model!='transformer' or base.shards:
         raise InputError('the base config of a comparison is of a transformer, and not on --shards')
@@ -536,12 +556,6 @@ def compare(
     notify(progress_table(trials(results), results))
     if results: notify('\n' + comparison_page(render(base, folder)) + f'\n\nwrote {folder}/comparison.json and .md, '
                        'ladder.png, sweeps.png')
-
-def check_shown(
-    folder, # A comparison's folder
-):
-    "Raise an `InputError` where there is no comparison to show"
-    if not (Path(folder)/'plan.json').exists(): raise InputError(f'{folder}: no comparison there; run it without --show first')
 
 # %% ../nbs/53_comparison.ipynb #63fae0e2
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.comparison', 'compare'))
