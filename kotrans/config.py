@@ -67,7 +67,7 @@ RANGES = { # Name → which numbers it may be
     # what commands take beside these
     'workers': Range(0, 1024), 'last': Range(1, 10**6), 'small_size': Range(100, 10**9),
     'best': Range(1, 100_000), 'common': Range(0, 1_000_000), 'rounds': Range(1, 10_000), 'pairs': Range(1, 10**9),
-    'resamples': Range(100, 100_000), **_counts('layer head max_samples')}
+    'resamples': Range(100, 100_000), **_counts('layer head max_samples limit')}
 
 # %% ../nbs/02_config.ipynb #02c0a005
 PATHS = frozenset('''data_dir vocab_dir encoded_dir checkpoint_dir log_dir shards test_files config resume

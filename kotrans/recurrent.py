@@ -313,14 +313,14 @@ def read(
 # %% ../nbs/52_recurrent.ipynb #cf944eda
 @patch
 @torch.inference_mode()
-def attention_weights(
+def attention_maps(
     self:Bahdanau, # In `eval` mode
     src:Tensor, # Source ids `[batch, src_len]`
     tgt:Tensor, # Target ids that the decoder is made to read, beginning with `BOS` `[batch, tgt_len]`
-)->Tensor: # `[batch, 1, tgt_len, src_len]`; row `t` is what was attended to before the token behind `tgt[:, t]`
-    "Attention to the source under forced decoding"
+)->dict: # `cross`: `[batch, 1, 1, tgt_len, src_len]`; row `t` is attended to before the token behind `tgt[:, t]`
+    "Attention to the source under forced decoding, as one layer with one head"
     mask = padding_mask(src)
-    return self.read(tgt, self.init_cache(self.encode(src, mask), mask))[1].weights[:, None]
+    return dict(cross=self.read(tgt, self.init_cache(self.encode(src, mask), mask))[1].weights[:, None, None])
 
 # %% ../nbs/52_recurrent.ipynb #63d7c008
 def same_size(
