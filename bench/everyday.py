@@ -1,10 +1,10 @@
 """What each choice of the preset `tiny` does for everyday sentences, and what more text would bring: results/everyday.json.
 
-    python bench/everyday.py [--steps 3000] [--threads 1] [--set NAME=FILE.tsv ...] [--json results/everyday.json] [VARIANT ...]
+    python bench/everyday.py [--steps 2700] [--threads 1] [--set NAME=FILE.tsv ...] [--json results/everyday.json] [VARIANT ...]
 
 Each variant is `tiny` with one thing changed (see `VARIANTS`; none named: all), trained on the embedded corpus for the whole number of epochs that
 comes nearest to so many steps, and scored on the held-out everyday sentences, on unseen combinations of the grammar, and on further files of pairs
-(`--set`). Steps are the measure since they are the same on a busy machine; the seconds that they took stand beside. `--together 2` runs two at a
+(`--set`). A step has two batches, as that of the demo's two processes. Steps are the measure since they are the same on a busy machine; the seconds that they took stand beside. `--together 2` runs two at a
 time. A variant's result is stored when it ends and replaces an earlier one of that name.
 """
 import argparse,json,os,subprocess,sys,tempfile
@@ -28,7 +28,7 @@ VARIANTS = {
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('variants', nargs='*', metavar='VARIANT'); p.add_argument('--steps', type=int, default=3000); p.add_argument('--threads', type=int, default=1)
+    p.add_argument('variants', nargs='*', metavar='VARIANT'); p.add_argument('--steps', type=int, default=2700); p.add_argument('--threads', type=int, default=1)
     p.add_argument('--together', type=int, default=1); p.add_argument('--set', action='append', default=[]); p.add_argument('--json', default='')
     args = p.parse_args()
     unknown = [v for v in args.variants if v not in VARIANTS]
@@ -83,9 +83,9 @@ def one(name, steps, threads, *sets):
         os.chdir(folder)
         for part in ('train', 'validation'):
             for side,lang in enumerate(('ko', 'en')): write_lines(Path('data/processed')/f'{part}.{lang}', [pair[side] for pair in corpus[part]])
-        config = preset('tiny', **(dict(max_minutes=0., save_every=0, eval_every=4, device='cpu') | change))
+        config = preset('tiny', **(dict(max_minutes=0., accumulation_steps=2, save_every=0, eval_every=4, device='cpu') | change))
         train_tokenizers(**config.to_dict())
-        epoch = make_trainer(config, progress=False).train_loader.num_batches(0)
+        epoch = make_trainer(config, progress=False).train_loader.num_batches(0)/config.accumulation_steps
         make_trainer(config.replace(num_epochs=max(1, round(int(steps)/epoch))), progress=False).train()
         translator = Translator.from_checkpoint('checkpoints/best_model.pt', 'cpu')
         state = load_checkpoint('checkpoints/best_model.pt')
