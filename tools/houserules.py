@@ -179,6 +179,16 @@ def only_imports(source):
         return False
     return all(map(plain, ast.parse(source).body))
 
+def imports_alone(h):
+    "A cell that imports does nothing else: the site runs such cells again, without those before them"
+    for cells in h.notebooks.values():
+        for c in cells:
+            if c.kind!='code' or exported(c) or c.directives.get('eval')=='false' or 'nbdev_export()' in c.source: continue
+            tree = ast.parse(re.sub(r'^\s*[%!].*', 'pass', c.source, flags=re.M))
+            mixed = any(isinstance(n, (ast.Expr, ast.Assign)) for n in ast.walk(tree))
+            if mixed and any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(tree)):
+                yield f'{c.where}: imports and does more; give the imports a cell of their own'
+
 def shown_source(h):
     "What is exported is shown on the site: `#| exports`, but for imports"
     for name,cells in h.notebooks.items():
@@ -295,7 +305,7 @@ def cuda_guard(h):
         for c in cells:
             if 'cuda' in c.directives and 'is_available' not in c.source: yield f'{c.where}: `#| cuda` without torch.cuda.is_available()'
 
-RULES = {f.__name__.replace('_', '-'): f for f in (import_order, notebook_order, line_width, learner_distance, shown_source, figures,
+RULES = {f.__name__.replace('_', '-'): f for f in (import_order, notebook_order, line_width, learner_distance, imports_alone, shown_source, figures,
                                                    cell_size, private_imports, documentation, plain_names, chapter_links, cuda_guard)}
 line_width.__doc__ = f'No exported line is longer than {WIDTH} characters'
 
