@@ -16,12 +16,12 @@ from dataclasses import dataclass,field
 from pathlib import Path
 from typing import Literal
 import sacrebleu,torch
-from sacrebleu.significance import PairedTest
 import kotrans
 from .checkpoint import MAY_CHANGE,newest_checkpoint,numbered,STEPS
 from .cli import run_command
 from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfig,TokensConfig,TransformerConfig,
                             VocabularyConfig,parameter_count)
+from .evaluation import compare_systems
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
 from .pipeline import machine_name,make_trainer,prepare,run_config,test_sets
 from .recurrent import same_size
@@ -156,10 +156,11 @@ def scores_with_intervals(
     if len(hypotheses)!=len(references):
         raise InputError(f'{len(hypotheses)} translations and {len(references)} references: need one for each')
     out = dict(sentences=len(references))
+    if draws: found = compare_systems({'system': hypotheses}, references, 'bleu,chrf', resamples=draws)['system']
     for name,metric in (('bleu', sacrebleu.BLEU()), ('chrf', sacrebleu.CHRF())):
-        score = metric.corpus_score(hypotheses, [references], n_bootstrap=draws or 1)
+        score = metric.corpus_score(hypotheses, [references])
         out |= {name: float(score.score), f'{name}_signature': str(metric.get_signature())}
-        if draws: out[f'{name}_interval'] = float(score._ci)
+        if draws: out[f'{name}_interval'] = found[score.name]['interval']
     return out
 
 # %% ../nbs/53_comparison.ipynb #fc9a9799
@@ -353,18 +354,18 @@ def ladder_steps(
     folder, # The comparison's folder, with the translations
     references:list, # Of the test set
     test:str='test', # Its name
-    draws:int=1000, # Bootstrap draws
+    resamples:int=1000, # As for `compare_systems`
 )->list: # For each rung but the first: `better`, `worse`, `difference` (BLEU), `p`
-    "Compare each rung with the one that scores next below it, by the paired bootstrap"
+    "Compare each rung with the one that scores next below it, by randomisation"
     first = {label: rs[0] for label,rs in rows_of_ladder(read_results(folder)).items()}
     order,out = sorted(first, key=lambda label: -first[label]['scores'][test]['bleu']),[]
     def translations(label):
         return (Path(folder)/'trials'/first[label]['name']/f'{test}.en').read_text('utf-8').split('\n')[:-1]
     for a,b in zip(order, order[1:]):
-        systems = [('below', translations(b)), ('above', translations(a))]
-        _,scores = PairedTest(systems, dict(BLEU=sacrebleu.BLEU()), [references], 'bs', draws)()
-        low,high = scores['BLEU']
-        out.append(dict(better=a, worse=b, difference=high.score-low.score, p=high.p_value))
+        systems = dict(below=translations(b), above=translations(a))
+        found = compare_systems(systems, references, 'bleu', resamples=resamples)
+        low,high = (s['BLEU'] for s in found.values())
+        out.append(dict(better=a, worse=b, difference=high['score']-low['score'], p=high['p']))
     return out
 
 def sweep_table(
@@ -459,7 +460,7 @@ def comparison_page(
              'interval.']
     if rows_of_ladder(results): parts += [ladder_table(results, test)]
     parts += ['\n'.join(f"- {s['better']} against {s['worse']}: {s['difference']:+.1f} BLEU, p = {s['p']:.3f} "
-                        '(paired bootstrap, first seed)' for s in data['steps'])]*bool(data['steps'])
+                        '(randomisation, first seed)' for s in data['steps'])]*bool(data['steps'])
     if any(d for *_,d in sweep_rows(results, test)): parts += [sweep_table(results, test)]
     return '\n\n'.join(parts)
 
