@@ -12,6 +12,7 @@ __all__ = ['EVERYDAY_SIZE', 'SOURCES', 'PARQUET_BRANCH', 'Phrase', 'shipped_rows
 import os,re,shlex,shutil,socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import contextmanager,suppress
 from dataclasses import dataclass
 from datetime import datetime,timezone
 from functools import cache
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit
 from . import __version__
 from .cli import run_command
 from kotrans.files import (
-    InputError,nearest,notify,printable,read_lines,write_lines,write_json,file_sha256,remove_temp_files,
+    InputError,lock_file,nearest,notify,printable,read_lines,write_lines,write_json,file_sha256,remove_temp_files,
     stable_share)
 from .formats import (
     COMPRESSED,FORMATS,Pair,import_extra,json_value,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,
@@ -358,6 +359,21 @@ def _read_note(folder):
     return provenance
 
 # %% ../nbs/21_corpora.ipynb #d5f72a5d
+@contextmanager
+def _made(folder): # Yields a new folder beside `folder`
+    "Make files in a folder of their own that goes in the end; what processes that were killed left of theirs goes, too"
+    for old in folder.parent.glob('.*.tmp'):
+        if not (old.name.startswith(f'.{folder.name}.') and old.name.split('.')[-2].isdigit()): continue
+        with suppress(OSError), open(old/'.lock', 'r+b') as lock:
+            if lock_file(lock): shutil.rmtree(old, ignore_errors=True)
+    made = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+    made.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(made/'.lock', 'wb') as lock:              # it is held as long as this process lives
+            lock_file(lock)
+            yield made
+    finally: shutil.rmtree(made, ignore_errors=True)
+
 def store_source(
     folder, # Where to, such as `data/raw/embedded`
     source:Source, # Where the pairs come from
@@ -366,11 +382,10 @@ def store_source(
     inputs:dict=None, # Options it was made with, a checksum instead of each file
 )->dict: # The provenance
     "Write the pairs of a source and their provenance: all of it, or nothing"
-    folder = Path(folder); made = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+    folder,files = Path(folder),{}
     try: old = _read_note(folder)['files']
     except InputError: old = {}
-    try:
-        files = {}
+    with _made(folder) as made:
         for name,pairs in splits.items():
             for side,language in enumerate(('ko', 'en')):
                 f = made/f'{name}.{language}'
@@ -381,7 +396,6 @@ def store_source(
             pairs={name: len(pairs) for name,pairs in splits.items()}, files=files)
         write_json(made/'provenance.json', provenance)
         _move_files(made, folder, files, old)
-    finally: shutil.rmtree(made, ignore_errors=True)
     return provenance
 
 def _move_files(made, folder, files, old):

@@ -73,6 +73,7 @@ def notify(
     text = ' '.join(map(str, values)).encode(coding, 'backslashreplace').decode(coding)
     before = console and console.error
     try:
+        if console: stream.flush(); before = console.error  # what was printed before is not only told
         print(text, file=stream, flush=True)
         if console and console.error is not before: raise console.error
     except BrokenPipeError:
