@@ -662,7 +662,11 @@ def error_changes(
     after:list, # Those of another
 )->list[dict]: # `error`, `before`, `after`, `gained`, `mended` and `p`, the most certain change first
     "Compare two systems by kinds of error: sign test, with Holm's correction"
-    pairs = [*zip(find_errors(sources, references, before), find_errors(sources, references, after))]
+    return _changes(find_errors(sources, references, before), find_errors(sources, references, after))
+
+def _changes(before, after):
+    "`error_changes` of what `find_errors` found in both"
+    pairs = [*zip(before, after)]
     def row(kind):
         gained = sum(kind in y and kind not in x for x,y in pairs)
         mended = sum(kind in x and kind not in y for x,y in pairs)
@@ -1031,16 +1035,16 @@ def _group_section(sources, references, hypotheses, scores, counts):
     return _section('Where it is good and bad', *parts)
 
 # %% ../nbs/49_error_analysis.ipynb #d4b98e5d
-def _error_section(sources, references, hypotheses, baseline, found):
+def _error_section(found, earlier):
     "What the detectors found, in one system or two"
-    systems = {'before': error_rows(find_errors(sources, references, baseline))} if baseline else {}
+    systems = {'before': error_rows(earlier)} if earlier else {}
     systems['this system'] = error_rows(found)
     alt = '. '.join(f'{name}: '+_told(rows, 'error', 'percent', '%') for name,rows in systems.items())
     parts = [_text('Signs of errors, each found by one rule; a sign may be wrong, and most errors show none.'),
              figure_html(plot_errors(systems), alt, 'Sentences with each sign, in percent, with 95% intervals'),
              _table(systems['this system'])]
-    if baseline:
-        changes = error_changes(sources, references, baseline, hypotheses)
+    if earlier:
+        changes = _changes(earlier, found)
         named = likely_error(changes)
         parts += [_text(f'Compared with the system before, this one has more of one kind: {named}.' if named
                         else 'Compared with the system before, no kind of error became more frequent beyond chance.'),
@@ -1121,7 +1125,7 @@ def write_report(
     with plt.rc_context():
         use_book_style()
         sections = [_score_section(scores or {}), _group_section(sources, references, hypotheses, mine, counts),
-                    _error_section(sources, references, hypotheses, baseline, found),
+                    _error_section(found, find_errors(sources, references, baseline) if baseline else []),
                     *_sentence_sections(sources, references, hypotheses, baseline, mine, found, n),
                     *_extra_sections(challenge, calibration, sweep)]
     mean,low,high = mean_interval(mine)

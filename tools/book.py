@@ -10,7 +10,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 parts = {0: 'Before you begin', 10: 'I The model', 20: 'II The data', 30: 'III Training', 40: 'IV Translating', 49: 'V Judging',
-         60: 'VI Out of the door', 90: 'Appendices'} # first number of each part
+         60: 'VI Out of the door', 70: None, 90: 'Appendices'} # first number of each part; `None` is for numbers that have none
 mark = '<!-- head: made by tools/book.py -->'
 
 @dataclass
@@ -99,7 +99,7 @@ def sidebar(book):
     "The site's sidebar: a section for each part that has chapters"
     out = ['# Made by tools/book.py from the numbers and titles of the notebooks.',
            'website:', '  sidebar:', '    contents:', '      - text: "Contents"', '        href: index.ipynb']
-    for part in parts.values():
+    for part in filter(None, parts.values()):
         own = [c for c in book if c.part==part]
         if not own: continue
         out += [f'      - section: {quoted(part)}', '        contents:']
@@ -112,7 +112,7 @@ def llms(book):
     site,source = cfg['doc_host']+cfg['doc_baseurl'], f"{raw}/{cfg['branch']}/{cfg['nbs_path']}"
     out = [f"# {cfg['lib_name']}", '', f"> {cfg['description']}", '',
            'Each chapter is a Jupyter notebook; the package is exported from them.']
-    for part in parts.values():
+    for part in filter(None, parts.values()):
         own = [c for c in book if c.part==part]
         if own: out += ['', f'## {part}', '']
         out += [f'- [{c.number2} {c.title}]({site}/{c.path.stem[3:]}.html): {c.line} '
@@ -122,7 +122,7 @@ def llms(book):
 def parts_md(book, prefix=''):
     "One line for each part, with links to its chapters"
     out = []
-    for part in parts.values():
+    for part in filter(None, parts.values()):
         own = [c for c in book if c.part==part]
         links = ' · '.join(f'[{c.number2} {c.title}]({prefix}{c.path.name})' for c in own)
         if own: out.append(f'- **{part}**: {links}')
@@ -138,6 +138,7 @@ def faults(book):
         if c.number is None:
             if re.match(r'\d', c.path.stem): out.append(f'{c.path.name}: a chapter is called NN_name, with two digits')
             continue
+        if c.part is None: out.append(f'{c.path.name}: there is no part for the number {c.number}')
         if c.number in numbers: out.append(f'{c.path.name}: {numbers[c.number]} has the same number')
         numbers[c.number] = c.path.name
         if c.module and not c.code: out.append(f'{lib}/{c.module}.py: not there; run nbdev_export')
