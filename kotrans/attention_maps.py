@@ -27,16 +27,17 @@ from fastcore.basics import patch
 from .attention import MultiHeadAttention
 from .cleaning import normalise
 from .cli import run_command
+from .config import TransformerConfig
 from .corpora import shipped_rows
 from .fast_decoding import search
 from .files import InputError,atomic_write,check_writable,printable,write_lines
-from .formats import read_parallel,text_lines
+from .formats import text_lines
 from .masking import padding_mask
 from .packing import PackedCache,PackedTransformer
+from .pipeline import read_split
 from .plots import use_korean_font
 from .shortlist import ibm_model1,search_shortlist
 from .special_ids import BOS,EOS,PAD
-from .splitting import check_splits
 from .transformer import Transformer
 from .translator import Translator
 
@@ -785,8 +786,7 @@ def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
         if reference: raise InputError('reference: a --test-set has references; take --forced')
         if not re.fullmatch(r'\w[\w.-]*', test_set):
             raise InputError(f'test_set {printable(test_set)}: needs the name of a part of data_dir, such as test')
-        check_splits(data_dir)
-        pairs = read_parallel(*(Path(data_dir)/f'{test_set}.{lang}' for lang in ('ko', 'en')))[:most]
+        pairs = read_split(TransformerConfig(data_dir=str(data_dir)), test_set)[:most]
         return [ko for ko,_ in pairs], [en for _,en in pairs] if forced else None
     lines,given = text_lines(file),text_lines(reference) if reference else None
     if given is not None and len(given)!=len(lines):
