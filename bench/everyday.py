@@ -3,8 +3,8 @@
     python bench/everyday.py [--steps 2700] [--threads 1] [--set NAME=FILE.tsv ...] [--json results/everyday.json] [VARIANT ...]
 
 Each variant is `tiny` with one thing changed (see `VARIANTS`; none named: all), trained on the embedded corpus for the whole number of epochs that
-comes nearest to so many steps, and scored on the held-out everyday sentences, on unseen combinations of the grammar, and on further files of pairs
-(`--set`). A step has two batches, as that of the demo's two processes. Steps are the measure since they are the same on a busy machine; the seconds that they took stand beside. `--together 2` runs two at a
+comes nearest to so many steps, and scored on the held-out everyday sentences, on unseen combinations of the grammar, on `first_utterances.tsv`
+beside this file (`typed first`), and on further files of pairs (`--set`). A step has two batches, as that of the demo's two processes. Steps are the measure since they are the same on a busy machine; the seconds that they took stand beside. `--together 2` runs two at a
 time. A variant's result is stored when it ends and replaces an earlier one of that name.
 """
 import argparse,json,os,subprocess,sys,tempfile
@@ -22,7 +22,7 @@ VARIANTS = {
     'inner width 512': dict(d_ff=512), 'vocabularies of 2,000': dict(src_vocab_size=2000, tgt_vocab_size=2000),
     'vocabularies of 8,000 and 4,000': dict(src_vocab_size=8000, tgt_vocab_size=4000),
     # training
-    'inverse square root': dict(lr_decay='noam'), 'post-norm': dict(norm_first=False), 'dropout 0': dict(dropout=0.), 'dropout 0.1': dict(dropout=.1),
+    'adam': dict(optimizer='adam'), 'inverse square root': dict(lr_decay='noam'), 'post-norm': dict(norm_first=False), 'dropout 0': dict(dropout=0.), 'dropout 0.1': dict(dropout=.1),
     'dropout 0.2': dict(dropout=.2), 'rate 2.5': dict(lr_factor=2.5), 'label smoothing 0.05': dict(label_smoothing=.05),
     'batches of 2,048 tokens': dict(batch_tokens=2048), 'running average': dict(ema_decay=.999), 'subword sampling': dict(subword_sampling_alpha=.2)}
 
@@ -76,7 +76,7 @@ def one(name, steps, threads, *sets):
     corpus['train'] = [pair for pair in corpus['train'] if pair not in out]
     often = {(p.ko, p.en) for p in everyday() if p.topic=='first'}
     corpus['train'] += [pair for pair in corpus['train'] if pair in often]*(first-1)
-    for s in sets:
+    for s in ('typed first='+os.path.join(os.path.dirname(__file__), 'first_utterances.tsv'), *sets):
         label,file = s.split('=', 1)
         tests[label] = list(read_tsv(Path(file).resolve()))
     with tempfile.TemporaryDirectory() as folder:

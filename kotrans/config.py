@@ -269,6 +269,7 @@ class BatchConfig(ConfigFields):
 class OptimizerConfig(ConfigFields):
     "Loss and optimizer"
     label_smoothing:float=0.1 # Probability given to wrong tokens (paper, section 5.4)
+    optimizer:Literal['adam', 'muon']='adam' # Adam, as in the paper; muon, for the matrices between layers, learns more a step
     grad_clip:float=1.0 # Largest norm of the gradient; 0 does not clip
     adam_beta1:float=0.9 # Adam's decay of the mean (paper, section 5.3)
     adam_beta2:float=0.98 # Adam's decay of the square
@@ -400,7 +401,8 @@ def need_memory(
 PRESETS = dict(
     tiny=dict(d_model=128, d_ff=256, num_heads=4, num_encoder_layers=3, num_decoder_layers=1, src_vocab_size=4000,
               tgt_vocab_size=3000, dropout=.05, norm_first=True,
-              batch_tokens=1024, num_epochs=40, max_minutes=9.5, warmup_steps=400, lr_factor=1.8, lr_decay='linear'),
+              batch_tokens=1024, num_epochs=40, max_minutes=9.5, warmup_steps=400, lr_factor=1.8, lr_decay='linear',
+              optimizer='muon'),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000,
                tgt_vocab_size=8000,
                batch_tokens=2048, num_epochs=30, warmup_steps=1000, dropout=.2, norm_first=True, ema_decay=.999),

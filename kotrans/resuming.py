@@ -298,14 +298,15 @@ def check_fit(self:ResumableTrainer,
     steps = run_state(training['run']).step
     last = training['scheduler']['last_epoch']
     whole_number(0, steps)(last, 'training.scheduler.last_epoch')
-    params = [p for g in self.optimizer.param_groups for p in g['params']]
-    moments = {i: dict(step=count, exp_avg=tensor_of(p.shape, [p.dtype]), exp_avg_sq=tensor_of(p.shape, [p.dtype]))
-               for i,p in enumerate(params)}
+    kept = lambda p, adam: dict(exp_avg=tensor_of(p.shape, [p.dtype])) | (
+        dict(step=count, exp_avg_sq=tensor_of(p.shape, [p.dtype])) if adam else {})
+    params = [(p, 'betas' in g) for g in self.optimizer.param_groups for p in g['params']]   # Muon's have none
+    moments = {i: kept(*p) for i,p in enumerate(params)}
     if not saved['state'] and not last: return         # saved before the first step
     whole = record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)
     whole(saved['state'], 'training.optimizer.state')
     for i,m in saved['state'].items():
-        if not 0<=m['step'].item()<=steps or m['exp_avg_sq'].numel() and m['exp_avg_sq'].min()<0:
+        if 'step' in m and (not 0<=m['step'].item()<=steps or m['exp_avg_sq'].numel() and m['exp_avg_sq'].min()<0):
             raise InputError(f'training.optimizer.state.{i}: numbers that Adam cannot have computed')
 
 # %% ../nbs/32_resuming.ipynb #2bda1d4c

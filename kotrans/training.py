@@ -21,20 +21,24 @@ from .files import InputError,notify
 from .label_smoothing import LabelSmoothingLoss
 from .masking import padding_mask,target_mask
 from .noam import LinearDecayLR,NoamLR,noam_rate
+from .since_2017 import Muon,layer_matrices
 
 # %% ../nbs/31_training.ipynb #3948be57
 def make_optimizer(
     model, # Model whose parameters are optimised
-    config:TransformerConfig, # Read for `adam_beta1`, `adam_beta2`, `adam_eps`, `weight_decay`
+    config:TransformerConfig, # Read for `optimizer`, `adam_beta1`, `adam_beta2`, `adam_eps`, `weight_decay`
     device:torch.device, # Device of the parameters
 )->torch.optim.Optimizer: # Learning rate 0: a schedule sets it
-    "Make Adam (paper, section 5.3), or with `weight_decay` AdamW that spares biases and layer norms"
+    "Make Adam (paper, section 5.3), or with `weight_decay` AdamW that spares biases and layer norms, or `Muon`"
     how = dict(lr=0., betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps,
                fused=device.type in ('cpu', 'cuda'))
-    if not config.weight_decay: return torch.optim.Adam(model.parameters(), **how)
-    groups = [dict(params=[p for p in model.parameters() if p.dim()>1], weight_decay=config.weight_decay),
-              dict(params=[p for p in model.parameters() if p.dim()<2], weight_decay=0.)]
-    return torch.optim.AdamW(groups, **how)
+    matrices = layer_matrices(model) if config.optimizer=='muon' else []
+    own,decay = {id(p) for p in matrices}, config.weight_decay
+    params = [p for p in model.parameters() if id(p) not in own]
+    groups = [dict(params=[p for p in params if p.dim()>1], weight_decay=decay),
+              dict(params=[p for p in params if p.dim()<2], weight_decay=0.)]
+    adam = torch.optim.AdamW(groups, **how) if decay else torch.optim.Adam(params, **how)
+    return Muon(adam, matrices, weight_decay=decay) if matrices else adam
 
 # %% ../nbs/31_training.ipynb #31d0a002
 def make_schedule(

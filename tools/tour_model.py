@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT/'bench'))
 from turns import machine        # the benchmarks' words for what a number was measured on
 MODEL,RESULT,UNSEEN = ROOT/'kotrans'/'data'/'tour_model.pt', ROOT/'results'/'tour_model.json', ROOT/'bench'/'first_utterances.tsv'
 LARGEST = 3_200_000       # bytes of the file, weights and vocabularies together
-BITS = 5                  # of the ten that a half-precision number has for its mantissa
+BITS = 3                  # of the ten that a half-precision number has for its mantissa
 KEEP = dict(save_every=1, keep_checkpoints=0, device='cpu')        # every epoch's checkpoint, to show how it learned
 TESTS = 'test', 'test_everyday'
 SHOWN = '어제 친구하고 영화를 봤어요.', '할머니는 손자에게 줄 사과를 깎고 계셨다.', '비가 많이 와서 버스가 늦게 왔는데 다행히 수업에는 늦지 않았어요.'
