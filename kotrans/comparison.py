@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass,field
 from pathlib import Path
 from typing import Literal
-import sacrebleu,torch
+import torch
 import kotrans
 from .checkpoint import MAY_CHANGE,newest_checkpoint,numbered,STEPS
 from .cli import run_command
@@ -23,7 +23,7 @@ from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfi
                             VocabularyConfig,parameter_count)
 from .evaluation import compare_systems
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
-from .pipeline import machine_name,make_trainer,prepare,run_config,test_sets
+from .pipeline import corpus_scores,machine_name,make_trainer,prepare,run_config,test_sets
 from .recurrent import same_size
 from .tokenizer import load_tokenizers
 from .translator import Translator
@@ -150,17 +150,13 @@ def train_trial(
 def scores_with_intervals(
     hypotheses:list, # Translations
     references:list, # What they should be, in the same order
-    draws:int=1000, # Bootstrap draws; 0 gives no intervals
+    draws:int=1000, # Bootstrap draws
 )->dict: # `bleu`, `bleu_interval` (95%, half its width), `chrf`, `chrf_interval`, signatures, `sentences`
     "BLEU and chrF of a corpus, with their bootstrap intervals"
-    if len(hypotheses)!=len(references):
-        raise InputError(f'{len(hypotheses)} translations and {len(references)} references: need one for each')
+    found = compare_systems({'system': hypotheses}, references, 'bleu,chrf', resamples=draws)['system']
     out = dict(sentences=len(references))
-    if draws: found = compare_systems({'system': hypotheses}, references, 'bleu,chrf', resamples=draws)['system']
-    for name,metric in (('bleu', sacrebleu.BLEU()), ('chrf', sacrebleu.CHRF())):
-        score = metric.corpus_score(hypotheses, [references])
-        out |= {name: float(score.score), f'{name}_signature': str(metric.get_signature())}
-        if draws: out[f'{name}_interval'] = found[score.name]['interval']
+    for name,s in zip(('bleu', 'chrf'), found.values()):
+        out |= {name: s['score'], f'{name}_interval': s['interval'], f'{name}_signature': s['signature']}
     return out
 
 # %% ../nbs/53_comparison.ipynb #fc9a9799
@@ -177,7 +173,7 @@ def scores_by_length(
     for low,high in zip(LENGTHS, LENGTHS[1:]):
         rows = [i for i,s in enumerate(sources) if low<=len(s.split())<high]
         if len(rows)<least: continue
-        scores = scores_with_intervals([hypotheses[i] for i in rows], [references[i] for i in rows], draws=0)
+        scores = corpus_scores([hypotheses[i] for i in rows], [references[i] for i in rows])
         last = high-1 if high<LENGTHS[-1] else max(len(sources[i].split()) for i in rows)
         out.append(dict(words=[low, last], sentences=len(rows), bleu=scores['bleu'], chrf=scores['chrf']))
     return out
