@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RUNGS', 'LENGTHS', 'Trial', 'best_rate', 'ladder_trials', 'sweeps', 'sweep_trials', 'trial_config', 'train_trial',
            'scores_with_intervals', 'scores_by_length', 'measure_trial', 'run_trial', 'read_results', 'check_plan',
-           'run_queue', 'progress_table', 'mean_interval', 'rows_of_ladder', 'ladder_table', 'ladder_steps',
+           'run_queue', 'progress_table', 'seed_interval', 'rows_of_ladder', 'ladder_table', 'ladder_steps',
            'sweep_table', 'sweep_rows', 'plot_ladder', 'plot_sweeps', 'comparison_page', 'render', 'check_shown',
            'compare']
 
@@ -301,7 +301,7 @@ def progress_table(
 # %% ../nbs/53_comparison.ipynb #92456dd4
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262) # 97.5% of Student's t, 1 to 9 degrees of freedom
 
-def mean_interval(
+def seed_interval(
     values:list, # One number for each seed
 )->tuple: # Mean, and half the width of its 95% interval; nan for a single number
     "Mean over seeds with Student's interval"
@@ -312,7 +312,7 @@ def mean_interval(
 # %% ../nbs/53_comparison.ipynb #00cd1ecb
 def _shown(values, digits=1):
     "`12.3 ± 0.4`, or the mean alone"
-    mean,half = mean_interval(values)
+    mean,half = seed_interval(values)
     return f'{mean:,.{digits}f}' + ('' if math.isnan(half) else f' ± {half:,.{digits}f}')
 
 def rows_of_ladder(
@@ -435,7 +435,7 @@ def plot_sweeps(
     rows = [(label, d) for label,_,d in sweep_rows(results, test) if d]
     fig,ax = plt.subplots(figsize=(7, 1+.26*max(3, len(rows))), layout='constrained')
     for y,(_,d) in enumerate(rows):
-        mean,half = mean_interval(d)
+        mean,half = seed_interval(d)
         ax.plot(d, [y]*len(d), 'o', color='C0', ms=5, zorder=3)
         ax.errorbar(mean, y, xerr=None if math.isnan(half) else half, fmt='D', color='C1', ms=4, capsize=3)
     ax.axvline(0, color='grey', lw=.8)
