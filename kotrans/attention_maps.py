@@ -32,7 +32,7 @@ from .corpora import shipped_rows
 from .fast_decoding import search
 from .files import InputError,atomic_write,check_writable,printable,write_lines
 from .formats import text_lines
-from .masking import padding_mask
+from .masking import pad_ids,padding_mask
 from .packing import PackedCache,PackedTransformer
 from .pipeline import read_split
 from .plots import use_korean_font
@@ -93,10 +93,6 @@ def attention_maps(self:PackedTransformer,
     return self.model.attention_maps(src, tgt)
 
 # %% ../nbs/51_attention_maps.ipynb #fe725d94
-def _padded(rows, device): # `[batch, longest]`
-    n = max(map(len, rows))
-    return torch.tensor([[*r, *[PAD]*(n-len(r))] for r in rows], device=device)
-
 def forced_maps(
     model, # In `eval` mode; one with the method `attention_maps`
     sources:list, # Ids of each source, without marks
@@ -111,7 +107,7 @@ def forced_maps(
     device,out = next((p.device for p in model.parameters()), torch.device('cpu')),[]
     for i in range(0, len(sources), batch_size):
         src,tgt = [[*s, EOS] for s in sources[i:i+batch_size]],[[BOS, *t] for t in targets[i:i+batch_size]]
-        maps = {k: w.float().cpu() for k,w in model.attention_maps(_padded(src, device), _padded(tgt, device)).items()}
+        maps = {k: w.float().cpu() for k,w in model.attention_maps(pad_ids(src, device), pad_ids(tgt, device)).items()}
         out += [_cut(maps, row, len(s), len(t)) for row,(s,t) in enumerate(zip(src, tgt))]
     return out
 
@@ -265,7 +261,7 @@ def translation_maps(
     "Translate `texts`, and tell what the model attended to; a text without tokens is an `InputError`"
     ids,t,found = _source_ids(translator, texts),translator,[]
     for i in range(0, len(ids), t.batch_size):
-        src = _padded([[*s, EOS] for s in ids[i:i+t.batch_size]], t.device)
+        src = pad_ids([[*s, EOS] for s in ids[i:i+t.batch_size]], t.device)
         if t.shortlist: found += search_shortlist(t.model, src, t.shortlist, t.options)
         else: found += search(t.model, src, t.options)
     pairs = [(s, h) for s,hyps in zip(ids, found) for h in hyps]
@@ -533,7 +529,7 @@ def forced_loss(
 )->float: # Nats for each token
     "Mean negative log-probability of the tokens of `targets`, end marks included"
     device = next(model.parameters()).device
-    src,tgt = _padded([[*s, EOS] for s in sources], device),_padded([[BOS, *t, EOS] for t in targets], device)
+    src,tgt = pad_ids([[*s, EOS] for s in sources], device),pad_ids([[BOS, *t, EOS] for t in targets], device)
     with torch.inference_mode(): logits = model(src, tgt[:, :-1])
     return float(F.cross_entropy(logits.flatten(0, 1).double(), tgt[:, 1:].flatten(), ignore_index=PAD))
 
