@@ -6,8 +6,8 @@
 __all__ = ['KINDS', 'WORD', 'attention_layers', 'record_attention', 'forced_maps', 'StepRecorder', 'Side', 'make_side',
            'SentenceMaps', 'translation_maps', 'reference_maps', 'draw_map', 'draw_grid', 'word_spans', 'word_shares',
            'align_words', 'pharaoh', 'read_pharaoh', 'HandAligned', 'hand_alignments', 'alignment_error_rate',
-           'model1_maps', 'alignment_table', 'draw_alignment', 'head_entropy', 'without_heads', 'forced_loss',
-           'head_importance', 'draw_importance', 'maps_page', 'visualize_attention']
+           'model1_maps', 'alignment_table', 'draw_alignment', 'head_entropy', 'without_heads', 'head_importance',
+           'draw_importance', 'maps_page', 'visualize_attention']
 
 # %% ../nbs/51_attention_maps.ipynb #9c946a6b
 import contextlib,json,math,re
@@ -29,6 +29,8 @@ from .cleaning import normalise
 from .cli import run_command
 from .config import TransformerConfig
 from .corpora import shipped_rows
+from .encoding import EncodedCorpus
+from .evaluation import mean_loss
 from .fast_decoding import search
 from .files import InputError,atomic_write,check_writable,printable,write_lines
 from .formats import text_lines
@@ -522,29 +524,16 @@ def without_heads(
         for attention in gates: vars(attention).pop('merge_heads', None)
 
 # %% ../nbs/51_attention_maps.ipynb #b2f65987
-def forced_loss(
-    model:Transformer, # In `eval` mode
-    sources:list, # Ids of each source, without marks
-    targets:list, # Ids of each translation, without marks
-)->float: # Nats for each token
-    "Mean negative log-probability of the tokens of `targets`, end marks included"
-    device = next(model.parameters()).device
-    src,tgt = pad_ids([[*s, EOS] for s in sources], device),pad_ids([[BOS, *t, EOS] for t in targets], device)
-    with torch.inference_mode(): logits = model(src, tgt[:, :-1])
-    return float(F.cross_entropy(logits.flatten(0, 1).double(), tgt[:, 1:].flatten(), ignore_index=PAD))
-
 def head_importance(
     model:Transformer, # In `eval` mode
-    sources:list, # Ids of each source, without marks
-    targets:list, # Ids of each translation, without marks
+    corpus:EncodedCorpus, # Sources and given translations
 )->dict: # Kind → rise of the loss without that head, nats for each token `[layers, heads]`
     "Take the heads away one at a time, and measure what it costs (Michel et al. 2019, section 3)"
-    whole,costs = forced_loss(model, sources, targets),{}
+    whole,costs = mean_loss(model, corpus),{}
     for kind,layers in attention_layers(model).items():
         costs[kind] = torch.zeros(len(layers), layers[0].num_heads)
         for l,h in ndindex(*costs[kind].shape):
-            with without_heads(model, [(kind, l+1, h+1)]): loss = forced_loss(model, sources, targets)
-            costs[kind][l, h] = loss-whole
+            with without_heads(model, [(kind, l+1, h+1)]): costs[kind][l, h] = mean_loss(model, corpus)-whole
     return costs
 
 # %% ../nbs/51_attention_maps.ipynb #27296b64

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'LOWER_IS_BETTER', 'choose_metrics', 'bootstrap', 'check_systems', 'compare_systems', 'sentence_losses',
-           'perplexity_score', 'Comet', 'TestSet', 'text_sha256', 'read_test_set', 'check_log', 'append_records',
-           'read_evaluations', 'score_table', 'System', 'evaluation_record', 'evaluate']
+           'mean_loss', 'perplexity_score', 'Comet', 'TestSet', 'text_sha256', 'read_test_set', 'check_log',
+           'append_records', 'read_evaluations', 'score_table', 'System', 'evaluation_record', 'evaluate']
 
 # %% ../nbs/50_evaluation.ipynb #f35ebe87
 import math,os,platform,re,stat,sys,time
@@ -146,6 +146,14 @@ def sentence_losses(
         loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction='none')
         out[rows] = torch.stack([loss.cpu().double().sum(1), (wanted!=PAD).cpu().double().sum(1)], 1).numpy()
     return out
+
+def mean_loss(
+    model, # As for `sentence_losses`
+    corpus, # As for `sentence_losses`
+)->float: # In nats per token; its exponential is the perplexity
+    "Unsmoothed loss of all target sentences together"
+    loss,tokens = sentence_losses(model, corpus).sum(0)
+    return float(loss/tokens)
 
 # %% ../nbs/50_evaluation.ipynb #4a81a0fa
 def perplexity_score(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 import numpy as np
 import torch
-__all__ = ['Comet', 'LOWER_IS_BETTER', 'METRICS', 'System', 'TestSet', 'append_records', 'bootstrap', 'check_log', 'check_systems', 'choose_metrics', 'compare_systems', 'evaluate', 'evaluation_record', 'perplexity_score', 'read_evaluations', 'read_test_set', 'score_table', 'sentence_losses', 'text_sha256']
+__all__ = ['Comet', 'LOWER_IS_BETTER', 'METRICS', 'System', 'TestSet', 'append_records', 'bootstrap', 'check_log', 'check_systems', 'choose_metrics', 'compare_systems', 'evaluate', 'evaluation_record', 'mean_loss', 'perplexity_score', 'read_evaluations', 'read_test_set', 'score_table', 'sentence_losses', 'text_sha256']
 
 METRICS: dict
 LOWER_IS_BETTER: Any
@@ -15,6 +15,7 @@ def bootstrap(stats, score, resamples: int=1000, seed: int=...) -> np.ndarray: .
 def check_systems(systems: dict, references: list) -> None: ...
 def compare_systems(systems: dict, references: list, metrics: str='bleu,chrf++,chrf,ter', significance: str='randomisation', resamples: int=1000) -> dict: ...
 def sentence_losses(model, corpus, batch_tokens: int=4096) -> np.ndarray: ...
+def mean_loss(model, corpus) -> float: ...
 def perplexity_score(losses, resamples: int=1000) -> dict: ...
 class Comet:
     path: Path
