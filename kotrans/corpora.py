@@ -9,10 +9,9 @@ __all__ = ['EVERYDAY_SIZE', 'SOURCES', 'PARQUET_BRANCH', 'Phrase', 'shipped_rows
            'store_source', 'verify_source', 'download_data']
 
 # %% ../nbs/21_corpora.ipynb #18aa3abc
-import os,re,shlex,shutil,socket
+import os,re,shlex,socket
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager,suppress
 from dataclasses import dataclass
 from datetime import datetime,timezone
 from functools import cache
@@ -23,8 +22,8 @@ from urllib.parse import urlsplit
 from . import __version__
 from .cli import run_command
 from kotrans.files import (
-    InputError,lock_file,nearest,notify,printable,read_lines,write_lines,write_json,file_sha256,remove_temp_files,
-    stable_share)
+    InputError,nearest,notify,printable,read_lines,write_lines,write_json,file_sha256,remove_temp_files,stable_share,
+    temp_folder)
 from .formats import (
     COMPRESSED,FORMATS,Pair,import_extra,json_value,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,
     text_lines,tsv_rows)
@@ -364,21 +363,6 @@ def _read_note(folder):
     return provenance
 
 # %% ../nbs/21_corpora.ipynb #d5f72a5d
-@contextmanager
-def _made(folder): # Yields a new folder beside `folder`
-    "Make files in a folder of their own that goes in the end; what processes that were killed left of theirs goes, too"
-    for old in folder.parent.glob('.*.tmp'):
-        if not (old.name.startswith(f'.{folder.name}.') and old.name.split('.')[-2].isdigit()): continue
-        with suppress(OSError), open(old/'.lock', 'r+b') as lock:
-            if lock_file(lock): shutil.rmtree(old, ignore_errors=True)
-    made = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
-    made.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(made/'.lock', 'wb') as lock:              # it is held as long as this process lives
-            lock_file(lock)
-            yield made
-    finally: shutil.rmtree(made, ignore_errors=True)
-
 def store_source(
     folder, # Where to, such as `data/raw/embedded`
     source:Source, # Where the pairs come from
@@ -390,7 +374,7 @@ def store_source(
     folder,files = Path(folder),{}
     try: old = _read_note(folder)['files']
     except InputError: old = {}
-    with _made(folder) as made:
+    with temp_folder(folder) as made:
         for name,pairs in splits.items():
             for side,language in enumerate(('ko', 'en')):
                 f = made/f'{name}.{language}'
