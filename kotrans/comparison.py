@@ -364,6 +364,7 @@ def ladder_steps(
         out.append(dict(better=a, worse=b, difference=high['score']-low['score'], p=high['p']))
     return out
 
+# %% ../nbs/53_comparison.ipynb #ab750621
 def sweep_table(
     results:list, # From `read_results`
     test:str='test', # Name of the test set

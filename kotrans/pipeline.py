@@ -468,6 +468,7 @@ def _check_flags(demo, small, preset, config, resume):
         raise InputError('demo: trains preset tiny; for another model on the embedded corpus: kotrans-download-data '
                          f'embedded, kotrans-split-data, kotrans-train-tokenizer, and kotrans-train {way}')
 
+# %% ../nbs/47_pipeline.ipynb #9a63f4b1
 def _run(config, resume, anyway, report, overwrite):
     "Train, and report"
     if report: test_sets(config)                            # read before the hours are spent, not after
