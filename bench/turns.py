@@ -3,7 +3,7 @@
 A process builds what it is to measure, says so in a line of JSON, and then answers each line it is sent with how long that took. One works at
 a time, and they take turns within each round, so that whatever else the machine does meets all of them.
 """
-import json,os,platform,resource,subprocess,sys,tempfile,time
+import json,os,resource,subprocess,sys,tempfile,time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -16,14 +16,11 @@ def busy():
     except OSError: return float('nan')
     return (sum(v)-v[3]-v[4])/os.sysconf('SC_CLK_TCK')
 
-def processor():
-    "The model of the processor, if the system tells"
-    try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
-    except (OSError, StopIteration): return platform.machine()
-
 def machine():
     "What a measurement was made on, without naming anybody's computer"
-    return dict(machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', processor=processor())
+    import torch                                       # not needed at the other end, nor is kotrans
+    from kotrans.pipeline import machine_name,processor_name
+    return dict(machine=machine_name(torch.device('cpu')), processor=processor_name())
 
 class Worker:
     "A system in its own process"

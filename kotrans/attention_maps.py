@@ -6,8 +6,8 @@
 __all__ = ['KINDS', 'WORD', 'attention_layers', 'record_attention', 'forced_maps', 'StepRecorder', 'Side', 'make_side',
            'SentenceMaps', 'translation_maps', 'reference_maps', 'draw_map', 'draw_grid', 'word_spans', 'word_shares',
            'align_words', 'pharaoh', 'read_pharaoh', 'HandAligned', 'hand_alignments', 'alignment_error_rate',
-           'model1_maps', 'alignment_table', 'draw_alignment', 'head_entropy', 'without_heads', 'forced_loss',
-           'head_importance', 'draw_importance', 'maps_page', 'visualize_attention']
+           'model1_maps', 'alignment_table', 'draw_alignment', 'head_entropy', 'without_heads', 'head_importance',
+           'draw_importance', 'maps_page', 'visualize_attention']
 
 # %% ../nbs/51_attention_maps.ipynb #9c946a6b
 import contextlib,json,math,re
@@ -29,10 +29,12 @@ from .cleaning import normalise
 from .cli import run_command
 from .config import TransformerConfig
 from .corpora import shipped_rows
+from .encoding import EncodedCorpus
+from .evaluation import mean_loss
 from .fast_decoding import search
 from .files import InputError,atomic_write,check_writable,printable,write_lines
 from .formats import text_lines
-from .masking import padding_mask
+from .masking import pad_ids,padding_mask
 from .packing import PackedCache,PackedTransformer
 from .pipeline import read_split
 from .plots import use_korean_font
@@ -93,10 +95,6 @@ def attention_maps(self:PackedTransformer,
     return self.model.attention_maps(src, tgt)
 
 # %% ../nbs/51_attention_maps.ipynb #fe725d94
-def _padded(rows, device): # `[batch, longest]`
-    n = max(map(len, rows))
-    return torch.tensor([[*r, *[PAD]*(n-len(r))] for r in rows], device=device)
-
 def forced_maps(
     model, # In `eval` mode; one with the method `attention_maps`
     sources:list, # Ids of each source, without marks
@@ -111,7 +109,7 @@ def forced_maps(
     device,out = next((p.device for p in model.parameters()), torch.device('cpu')),[]
     for i in range(0, len(sources), batch_size):
         src,tgt = [[*s, EOS] for s in sources[i:i+batch_size]],[[BOS, *t] for t in targets[i:i+batch_size]]
-        maps = {k: w.float().cpu() for k,w in model.attention_maps(_padded(src, device), _padded(tgt, device)).items()}
+        maps = {k: w.float().cpu() for k,w in model.attention_maps(pad_ids(src, device), pad_ids(tgt, device)).items()}
         out += [_cut(maps, row, len(s), len(t)) for row,(s,t) in enumerate(zip(src, tgt))]
     return out
 
@@ -265,7 +263,7 @@ def translation_maps(
     "Translate `texts`, and tell what the model attended to; a text without tokens is an `InputError`"
     ids,t,found = _source_ids(translator, texts),translator,[]
     for i in range(0, len(ids), t.batch_size):
-        src = _padded([[*s, EOS] for s in ids[i:i+t.batch_size]], t.device)
+        src = pad_ids([[*s, EOS] for s in ids[i:i+t.batch_size]], t.device)
         if t.shortlist: found += search_shortlist(t.model, src, t.shortlist, t.options)
         else: found += search(t.model, src, t.options)
     pairs = [(s, h) for s,hyps in zip(ids, found) for h in hyps]
@@ -526,29 +524,16 @@ def without_heads(
         for attention in gates: vars(attention).pop('merge_heads', None)
 
 # %% ../nbs/51_attention_maps.ipynb #b2f65987
-def forced_loss(
-    model:Transformer, # In `eval` mode
-    sources:list, # Ids of each source, without marks
-    targets:list, # Ids of each translation, without marks
-)->float: # Nats for each token
-    "Mean negative log-probability of the tokens of `targets`, end marks included"
-    device = next(model.parameters()).device
-    src,tgt = _padded([[*s, EOS] for s in sources], device),_padded([[BOS, *t, EOS] for t in targets], device)
-    with torch.inference_mode(): logits = model(src, tgt[:, :-1])
-    return float(F.cross_entropy(logits.flatten(0, 1).double(), tgt[:, 1:].flatten(), ignore_index=PAD))
-
 def head_importance(
     model:Transformer, # In `eval` mode
-    sources:list, # Ids of each source, without marks
-    targets:list, # Ids of each translation, without marks
+    corpus:EncodedCorpus, # Sources and given translations
 )->dict: # Kind → rise of the loss without that head, nats for each token `[layers, heads]`
     "Take the heads away one at a time, and measure what it costs (Michel et al. 2019, section 3)"
-    whole,costs = forced_loss(model, sources, targets),{}
+    whole,costs = mean_loss(model, corpus),{}
     for kind,layers in attention_layers(model).items():
         costs[kind] = torch.zeros(len(layers), layers[0].num_heads)
         for l,h in ndindex(*costs[kind].shape):
-            with without_heads(model, [(kind, l+1, h+1)]): loss = forced_loss(model, sources, targets)
-            costs[kind][l, h] = loss-whole
+            with without_heads(model, [(kind, l+1, h+1)]): costs[kind][l, h] = mean_loss(model, corpus)-whole
     return costs
 
 # %% ../nbs/51_attention_maps.ipynb #27296b64

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ENGLISH_PER_KOREAN', 'HANGUL', 'LATIN', 'DEFAULT_STEPS', 'CLEANING_STEPS', 'REASONS', 'empty', 'too_short',
            'too_long', 'length_ratio', 'length_ratio_too_high', 'markup', 'letter_share', 'wrong_language',
-           'unreadable', 'alnum_key', 'char_trigrams', 'key_similarity', 'similarity', 'untranslated',
-           'numbers_disagree', 'urls', 'repetitive', 'sentence_count', 'sentences_lost', 'listed_steps',
-           'skipped_reasons', 'example_order', 'Cleaned', 'show_pair', 'clean_pairs']
+           'unreadable', 'char_trigrams', 'key_similarity', 'similarity', 'untranslated', 'numbers_disagree', 'urls',
+           'repetitive', 'sentence_count', 'sentences_lost', 'listed_steps', 'skipped_reasons', 'example_order',
+           'Cleaned', 'show_pair', 'clean_pairs', 'alnum_key']
 
 # %% ../nbs/23_cleaning.ipynb #527baebb
 import bisect,re
@@ -19,6 +19,7 @@ import numpy as np
 from fastcore.basics import patch
 from .files import InputError,nearest,stable_share
 from .config import BaseConfig
+from .corpora import alnum_key
 from .formats import Pair
 from .normalising import normalise,number_values,number_words,numbers,plain_text,written_numbers
 
@@ -110,14 +111,8 @@ def unreadable(
     "Drop a pair with private-use or replacement characters"
     if any(not s.isascii() and _UNREADABLE.search(s) for s in pair): return 'unreadable characters'
 
-# %% ../nbs/23_cleaning.ipynb #f9783f3b
-_NOT_LETTER = re.compile(r'[\W_]+')
-
-def alnum_key(
-    text:str, # A normalised sentence
-)->str: # Letters and digits alone
-    "`text` without case, spacing and punctuation"
-    return _NOT_LETTER.sub('', text.replace(' ', '').casefold())
+# %% ../nbs/23_cleaning.ipynb #f9783f3c
+_all_ = ['alnum_key']
 
 # %% ../nbs/23_cleaning.ipynb #044c541a
 @lru_cache(2**14)

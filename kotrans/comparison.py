@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RUNGS', 'LENGTHS', 'Trial', 'best_rate', 'ladder_trials', 'sweeps', 'sweep_trials', 'trial_config', 'train_trial',
            'scores_with_intervals', 'scores_by_length', 'measure_trial', 'run_trial', 'read_results', 'check_plan',
-           'run_queue', 'progress_table', 'mean_interval', 'rows_of_ladder', 'ladder_table', 'ladder_steps',
+           'run_queue', 'progress_table', 'seed_interval', 'rows_of_ladder', 'ladder_table', 'ladder_steps',
            'sweep_table', 'sweep_rows', 'plot_ladder', 'plot_sweeps', 'comparison_page', 'render', 'check_shown',
            'compare']
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass,field
 from pathlib import Path
 from typing import Literal
-import sacrebleu,torch
+import torch
 import kotrans
 from .checkpoint import MAY_CHANGE,newest_checkpoint,numbered,STEPS
 from .cli import run_command
@@ -23,7 +23,7 @@ from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfi
                             VocabularyConfig,parameter_count)
 from .evaluation import compare_systems
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
-from .pipeline import machine_name,make_trainer,prepare,run_config,test_sets
+from .pipeline import corpus_scores,machine_name,make_trainer,prepare,run_config,test_sets
 from .recurrent import same_size
 from .tokenizer import load_tokenizers
 from .translator import Translator
@@ -150,17 +150,13 @@ def train_trial(
 def scores_with_intervals(
     hypotheses:list, # Translations
     references:list, # What they should be, in the same order
-    draws:int=1000, # Bootstrap draws; 0 gives no intervals
+    draws:int=1000, # Bootstrap draws
 )->dict: # `bleu`, `bleu_interval` (95%, half its width), `chrf`, `chrf_interval`, signatures, `sentences`
     "BLEU and chrF of a corpus, with their bootstrap intervals"
-    if len(hypotheses)!=len(references):
-        raise InputError(f'{len(hypotheses)} translations and {len(references)} references: need one for each')
+    found = compare_systems({'system': hypotheses}, references, 'bleu,chrf', resamples=draws)['system']
     out = dict(sentences=len(references))
-    if draws: found = compare_systems({'system': hypotheses}, references, 'bleu,chrf', resamples=draws)['system']
-    for name,metric in (('bleu', sacrebleu.BLEU()), ('chrf', sacrebleu.CHRF())):
-        score = metric.corpus_score(hypotheses, [references])
-        out |= {name: float(score.score), f'{name}_signature': str(metric.get_signature())}
-        if draws: out[f'{name}_interval'] = found[score.name]['interval']
+    for name,s in zip(('bleu', 'chrf'), found.values()):
+        out |= {name: s['score'], f'{name}_interval': s['interval'], f'{name}_signature': s['signature']}
     return out
 
 # %% ../nbs/53_comparison.ipynb #fc9a9799
@@ -177,7 +173,7 @@ def scores_by_length(
     for low,high in zip(LENGTHS, LENGTHS[1:]):
         rows = [i for i,s in enumerate(sources) if low<=len(s.split())<high]
         if len(rows)<least: continue
-        scores = scores_with_intervals([hypotheses[i] for i in rows], [references[i] for i in rows], draws=0)
+        scores = corpus_scores([hypotheses[i] for i in rows], [references[i] for i in rows])
         last = high-1 if high<LENGTHS[-1] else max(len(sources[i].split()) for i in rows)
         out.append(dict(words=[low, last], sentences=len(rows), bleu=scores['bleu'], chrf=scores['chrf']))
     return out
@@ -305,7 +301,7 @@ def progress_table(
 # %% ../nbs/53_comparison.ipynb #92456dd4
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262) # 97.5% of Student's t, 1 to 9 degrees of freedom
 
-def mean_interval(
+def seed_interval(
     values:list, # One number for each seed
 )->tuple: # Mean, and half the width of its 95% interval; nan for a single number
     "Mean over seeds with Student's interval"
@@ -316,7 +312,7 @@ def mean_interval(
 # %% ../nbs/53_comparison.ipynb #00cd1ecb
 def _shown(values, digits=1):
     "`12.3 ± 0.4`, or the mean alone"
-    mean,half = mean_interval(values)
+    mean,half = seed_interval(values)
     return f'{mean:,.{digits}f}' + ('' if math.isnan(half) else f' ± {half:,.{digits}f}')
 
 def rows_of_ladder(
@@ -368,6 +364,7 @@ def ladder_steps(
         out.append(dict(better=a, worse=b, difference=high['score']-low['score'], p=high['p']))
     return out
 
+# %% ../nbs/53_comparison.ipynb #ab750621
 def sweep_table(
     results:list, # From `read_results`
     test:str='test', # Name of the test set
@@ -439,7 +436,7 @@ def plot_sweeps(
     rows = [(label, d) for label,_,d in sweep_rows(results, test) if d]
     fig,ax = plt.subplots(figsize=(7, 1+.26*max(3, len(rows))), layout='constrained')
     for y,(_,d) in enumerate(rows):
-        mean,half = mean_interval(d)
+        mean,half = seed_interval(d)
         ax.plot(d, [y]*len(d), 'o', color='C0', ms=5, zorder=3)
         ax.errorbar(mean, y, xerr=None if math.isnan(half) else half, fmt='D', color='C1', ms=4, capsize=3)
     ax.axvline(0, color='grey', lw=.8)

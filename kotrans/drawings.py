@@ -114,6 +114,7 @@ def draw_architecture(
     _legend(ax, .5, end-1.3, sizes)
     return ax
 
+# %% ../nbs/drawings.ipynb #bc861731
 def _legend(ax, x, top, sizes):
     "What the letters of the shapes mean, and the numbers that stand for them"
     meanings = {'B': 'sentences in a batch', 'S T': 'tokens of source, of target', 'd_model': 'width of the model',

@@ -254,6 +254,7 @@ def _check_workers(workers):
     try: check_value('workers', int, workers)
     except InputError as e: raise InputError(f'workers: {e}') from None
 
+# %% ../nbs/27_encoding.ipynb #6be90731
 def encode_chunks(
     chunks, # Each two lists of sentences and an array of their line numbers
     src_tokenizer, # `Tokenizer` of the source language

@@ -31,7 +31,7 @@ from .cleaning import normalise
 from .corpora import shipped_rows
 from .fast_decoding import score_translations
 from .files import InputError,atomic_write,printable
-from .masking import padding_mask
+from .masking import pad_ids,padding_mask
 from .special_ids import BOS,EOS,PAD
 from .translator import Translator,check_texts
 
@@ -786,11 +786,6 @@ def _encoded(translator, sources, translations):
     src = translator.src_tokenizer.encode([normalise(s) for s in sources])
     return [[*s, EOS] for s in src], translator.tgt_tokenizer.encode([normalise(t) for t in translations])
 
-def _padded(lists, device):
-    "Lists of token numbers as a tensor `[batch, longest]`"
-    width = max(map(len, lists))
-    return torch.tensor([[*o, *[PAD]*(width-len(o))] for o in lists], device=device)
-
 def translation_log_probs(
     translator:Translator, # Whose model is asked
     sources:list, # Korean
@@ -800,7 +795,7 @@ def translation_log_probs(
     "The log-probability that the model gives to each translation, the end mark included"
     sources,translations = check_aligned(sources=sources, translations=translations)
     src,tgt = _encoded(translator, sources, translations)
-    scored = (score_translations(translator.model, _padded(src[i:i+batch_size], translator.device), tgt[i:i+batch_size])
+    scored = (score_translations(translator.model, pad_ids(src[i:i+batch_size], translator.device), tgt[i:i+batch_size])
               for i in range(0, len(src), batch_size))
     return [h.log_prob for batch in scored for h in batch]
 
@@ -828,8 +823,8 @@ def token_confidences(
     src,tgt = _encoded(translator, sources, references)
     confidence,right = [],[]
     for i in range(0, len(src), batch_size):
-        ids = _padded(src[i:i+batch_size], translator.device)
-        want = _padded([[*t, EOS] for t in tgt[i:i+batch_size]], translator.device)
+        ids = pad_ids(src[i:i+batch_size], translator.device)
+        want = pad_ids([[*t, EOS] for t in tgt[i:i+batch_size]], translator.device)
         mask = padding_mask(ids)
         memory,cache,token = translator.model.encode(ids, mask),None,torch.full_like(ids[:, 0], BOS)
         for next_token in want.T:

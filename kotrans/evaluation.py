@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'LOWER_IS_BETTER', 'choose_metrics', 'bootstrap', 'check_systems', 'compare_systems', 'sentence_losses',
-           'perplexity_score', 'Comet', 'TestSet', 'text_sha256', 'read_test_set', 'check_log', 'append_records',
-           'read_evaluations', 'score_table', 'System', 'processor', 'evaluation_record', 'evaluate']
+           'mean_loss', 'perplexity_score', 'Comet', 'TestSet', 'text_sha256', 'read_test_set', 'check_log',
+           'append_records', 'read_evaluations', 'score_table', 'System', 'evaluation_record', 'evaluate']
 
 # %% ../nbs/50_evaluation.ipynb #f35ebe87
 import math,os,platform,re,stat,sys,time
@@ -32,7 +32,7 @@ from .files import (InputError,check_writable,file_sha256,iter_lines,json_text,l
 from .formats import bounded_lines,import_extra,json_value,open_bytes,text_lines
 from .masking import padding_mask,target_mask
 from .normalising import normalise
-from .pipeline import machine_name,read_split,sample_pairs
+from .pipeline import machine_name,processor_name,read_split,sample_pairs
 from .schema import dict_of,plain_value,real_number,record,text_upto,whole_number
 from .special_ids import PAD
 from .training import perplexity
@@ -146,6 +146,14 @@ def sentence_losses(
         loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction='none')
         out[rows] = torch.stack([loss.cpu().double().sum(1), (wanted!=PAD).cpu().double().sum(1)], 1).numpy()
     return out
+
+def mean_loss(
+    model, # As for `sentence_losses`
+    corpus, # As for `sentence_losses`
+)->float: # In nats per token; its exponential is the perplexity
+    "Unsmoothed loss of all target sentences together"
+    loss,tokens = sentence_losses(model, corpus).sum(0)
+    return float(loss/tokens)
 
 # %% ../nbs/50_evaluation.ipynb #4a81a0fa
 def perplexity_score(
@@ -410,14 +418,6 @@ def _systems(checkpoints, files, test, device, resamples, how):
         found[-1].about |= about | dict(decoding=how)
     return found + given
 
-# %% ../nbs/50_evaluation.ipynb #7f88f4de
-def processor()->str: # Such as `AMD EPYC 7763`, or the kind of machine where the system tells no more
-    "The model of the processor"
-    try: lines = Path('/proc/cpuinfo').read_text('utf-8', 'replace').splitlines()
-    except OSError: lines = []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
-
 # %% ../nbs/50_evaluation.ipynb #fe8f7ce0
 def evaluation_record(
     system:System, # With its scores
@@ -434,7 +434,7 @@ def evaluation_record(
     now = datetime.now(timezone.utc).isoformat(timespec='seconds')
     return dict(date=now, system=system.name, **system.about, **about,
                 outputs_sha256=text_sha256(system.outputs), test_set=test_set, scores=system.scores, versions=versions,
-                machine=machine_name(device), processor=processor())
+                machine=machine_name(device), processor=processor_name())
 
 # %% ../nbs/50_evaluation.ipynb #81a3c816
 def evaluate(

@@ -16,7 +16,7 @@ from .config import check_value,need_memory
 from .files import InputError
 from .special_ids import BOS,EOS,PAD
 from .decoding import Hypothesis,coverage
-from .masking import padding_mask
+from .masking import pad_ids,padding_mask
 
 # %% ../nbs/41_fast_decoding.ipynb #d973d13d
 @dataclass
@@ -96,9 +96,7 @@ class _Rules:
         self.shortest = torch.minimum((n*o.min_len_a).long()+o.min_len_b, self.longest)
         self.any_short = bool((self.shortest>0).any())
         self.ngram,self.prefix = o.no_repeat_ngram,None
-        if prefix is not None and any(map(len, prefix)):
-            p = max(map(len, prefix))
-            self.prefix = torch.tensor([[*x, *[PAD]*(p-len(x))] for x in prefix], device=src.device)
+        if prefix is not None and any(map(len, prefix)): self.prefix = pad_ids(prefix, src.device)
 
     def select(self, keep):
         self.longest,self.shortest = self.longest[keep],self.shortest[keep]
@@ -422,9 +420,8 @@ def score_translations(
     options:SearchOptions=None, # Options whose penalties are applied
 )->list: # A `Hypothesis` for each sentence
     "Score given translations with the penalties of `search`, by forced decoding"
-    o,n = options or SearchOptions(),max(map(len, targets), default=0)+1
-    tgt = torch.tensor([[*y, EOS, *[PAD]*(n-1-len(y))] for y in targets], device=src.device).view(len(targets), n)
-    mask = padding_mask(src)
+    o,mask = options or SearchOptions(),padding_mask(src)
+    tgt = pad_ids([[*y, EOS] for y in targets], src.device)
     memory,cache,token = model.encode(src, mask),None,torch.full_like(src[:, 0], BOS)
     total = torch.zeros(len(src), dtype=torch.float64, device=src.device)
     attended = _Coverage(src, o.coverage_penalty)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STDOUT', 'InputError', 'nearest', 'printable', 'drop_stream', 'notify', 'file_kind', 'decode_line', 'iter_lines',
            'read_lines', 'open_output', 'lock_file', 'remove_temp_files', 'atomic_write', 'check_writable',
-           'standard_streams', 'standard_output', 'write_lines', 'json_text', 'write_json', 'file_sha256', 'locked',
-           'stable_share']
+           'standard_streams', 'standard_output', 'write_lines', 'json_text', 'write_json', 'file_sha256',
+           'temp_folder', 'locked', 'stable_share']
 
 # %% ../nbs/01_files.ipynb #d05b4058
 import difflib,errno,hashlib,io,json,os,re,secrets,shutil,stat,sys,unicodedata
@@ -209,16 +209,18 @@ def _open_temp(target, old):
 # %% ../nbs/01_files.ipynb #83fa62c9
 def remove_temp_files(
     folder, # A folder in which something is to be written
-    name:str='', # Only those of the file of this name
+    name:str='', # Only those of the file or folder of this name
 ):
-    "Remove the temporary files of processes that are gone"
+    "Remove the temporary files and folders of processes that are gone"
     for f in Path(folder).glob('.*.tmp'):
         if not (f.name.startswith(f'.{name}') and f.name.split('.')[-2].isdigit()): continue
+        is_folder = f.is_dir() and not f.is_symlink()
         with suppress(OSError):                             # gone already, not ours to remove, no locks
-            fd = os.open(f, os.O_RDWR | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0))
+            held = f/'.lock' if is_folder else f
+            fd = os.open(held, os.O_RDWR | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0))
             try: orphan = stat.S_ISREG(os.fstat(fd).st_mode) and lock_file(fd)
             finally: os.close(fd)
-            if orphan: f.unlink()
+            if orphan: shutil.rmtree(f, ignore_errors=True) if is_folder else f.unlink()
 
 # %% ../nbs/01_files.ipynb #89f210d7
 def _look(path):
@@ -382,6 +384,22 @@ def file_sha256(
     try:
         with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
     except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror})') from None
+
+# %% ../nbs/01_files.ipynb #9d02f7c1
+@contextmanager
+def temp_folder(
+    target, # The folder or file that will be made of what is in it
+): # Yields its `Path`, beside `target`
+    "Make a temporary folder, which is removed in the end; those of processes that were killed go, too"
+    target = Path(target)
+    remove_temp_files(target.parent, target.name)
+    made = target.with_name(f'.{target.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp')
+    made.mkdir(parents=True)
+    try:
+        with open(made/'.lock', 'wb') as lock:              # it is held as long as this process lives
+            with suppress(OSError): lock_file(lock)
+            yield made
+    finally: shutil.rmtree(made, ignore_errors=True)
 
 # %% ../nbs/01_files.ipynb #1b532d66
 @contextmanager

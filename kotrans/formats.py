@@ -474,6 +474,7 @@ def _tmx_units(file):
                 yield [(lang, None if text is None else field_text(''.join(text), where)) for lang,text in unit]
                 unit = None
 
+# %% ../nbs/20_formats.ipynb #2d6a91c1
 def _side(unit, lang):
     "The first text in a language, or why there is none; and how many variants more there are"
     texts = [text for l,text in unit if l==lang]
@@ -635,6 +636,7 @@ def _rows(events, strings, name):
             if column>MAX_COLUMNS: raise InputError(f'{name}, row {row}: a cell in column {column:,}')
         elif what=='c' and (said := _cell_text(kind, text, strings, f'{name}, row {row}')): cells[column] = said
 
+# %% ../nbs/20_formats.ipynb #3f70c2e1
 def _sheet_pairs(archive, columns, name):
     "The pairs of a workbook's first sheet"
     sheet,table = _first_sheet(archive, name)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'missing', 'prepare', 'read_split', 'as_made', 'make_trainer', 'fast_model', 'corpus_scores', 'small_config',
-           'sample_pairs', 'make_small', 'validation_bleu', 'machine_name', 'test_sets', 'test_report', 'run_config',
-           'train', 'check_pipeline']
+           'sample_pairs', 'make_small', 'validation_bleu', 'machine_name', 'processor_name', 'test_sets',
+           'test_report', 'run_config', 'train', 'check_pipeline']
 
 # %% ../nbs/47_pipeline.ipynb #1c996342
 import io,json,math,os,platform,random,shutil,sys,time
@@ -279,6 +279,13 @@ def machine_name(
     if device.type=='cuda': return torch.cuda.get_device_name(device)
     return f'{os.cpu_count()} CPU cores ({platform.machine()})'
 
+def processor_name()->str: # Such as `AMD EPYC 7763`, or the kind of machine where the system tells no more
+    "The model of the processor"
+    try: lines = Path('/proc/cpuinfo').read_text('utf-8', 'replace').splitlines()
+    except OSError: lines = []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
+
 # %% ../nbs/47_pipeline.ipynb #95ad8c38
 def test_sets(
     config:TransformerConfig, # Whose `data_dir` to look in
@@ -461,6 +468,7 @@ def _check_flags(demo, small, preset, config, resume):
         raise InputError('demo: trains preset tiny; for another model on the embedded corpus: kotrans-download-data '
                          f'embedded, kotrans-split-data, kotrans-train-tokenizer, and kotrans-train {way}')
 
+# %% ../nbs/47_pipeline.ipynb #9a63f4b1
 def _run(config, resume, anyway, report, overwrite):
     "Train, and report"
     if report: test_sets(config)                            # read before the hours are spent, not after

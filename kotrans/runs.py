@@ -290,6 +290,7 @@ def write_log(self:LoggingTrainer,
     w.writeheader(); w.writerows(row | dict(run=self.run_id) for row in self.history)
     with atomic_write(path or Path(self.config.log_dir)/'training.csv') as f: f.write(out.getvalue().encode())
 
+# %% ../nbs/33_runs.ipynb #7c40b1d1
 def log_run(
     folder, # Folder of the log
 )->str|None: # 32 hexadecimal digits; empty if it does not say; `None` if there is no log, or one without rows
@@ -347,6 +348,7 @@ def no_board(self:LoggingTrainer,
     self.warn(f'the TensorBoard log in {self.config.log_dir} could not be written ({error.strerror or error}); '
               'this run writes no more of it')
 
+# %% ../nbs/33_runs.ipynb #8e52d3a1
 @patch
 def log(self:LoggingTrainer,
     row:dict, # Row of the history: `epoch`, `step`, `train_loss`, ...

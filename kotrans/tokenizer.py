@@ -226,6 +226,7 @@ def _check_wanted(vocab_size, tokenizer_type, character_coverage):
     if type(character_coverage) not in (int, float) or not .98<=character_coverage<=1:
         raise InputError(f'character_coverage: from 0.98 to 1, not {character_coverage!r}')
 
+# %% ../nbs/26_tokenizer.ipynb #5a18e401
 _long_word = re.compile(r'(\S{500})(?=\S)')   # learning from a word takes the square of its length
 
 def _learnable(lines):
