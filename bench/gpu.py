@@ -98,14 +98,16 @@ def job_card(s):
     step,_,_ = gemm_system(None, None, a)
     step(None)
     rates = [max(step(None).values()) for _ in range(3)]
-    x = torch.empty(2**30 if a.device=='cuda' else 2**22, dtype=torch.uint8, device=a.device)
-    y,times = torch.empty_like(x),[]
+    size = 2**30 if a.device=='cuda' else 2**22
+    x = torch.ones(size, dtype=torch.uint8, device=a.device)
+    y,times = torch.empty_like(x),[]                                          # of many times the size of the card's cache
     for _ in range(5):
         wait(a.device); start = time.perf_counter()
         y.copy_(x); wait(a.device)
         times.append(time.perf_counter()-start)
+    del x,y,step; free(a.device)
     peak = next((v for k,v in PEAKS.items() if k in out.get('card', '')), None)
-    return out | dict(peak_tflops=peak and peak/1e12, product_tflops=round(statistics.median(rates)/1e12, 3), copy_gb_per_second=round(2*x.numel()/statistics.median(times)/1e9, 1))
+    return out | dict(peak_tflops=peak and peak/1e12, product_tflops=round(statistics.median(rates)/1e12, 3), copy_gb_per_second=round(2*size/statistics.median(times)/1e9, 1))
 
 def job_arithmetic(s):
     "The operations of a training step by our formula, and as PyTorch counts them"
@@ -243,9 +245,10 @@ def job_resume(s):
     run = dict(num_epochs=2, keep_checkpoints=0, precision=a.precision)
     ends = lambda t: dict(weights=fingerprint(dict(t.model.state_dict())), optimizer=fingerprint(t.optimizer.state_dict()['state']))
     with tempfile.TemporaryDirectory() as folder, deterministic():
-        whole = check_trainer(s, f'{folder}/a', **run, save_every_steps=1)
+        whole = check_trainer(s, f'{folder}/a', **run)
+        middle = whole.planned_steps()//2
+        whole.config = whole.config.replace(save_every_steps=middle)
         whole.train()
-        middle = whole.step//2
         other = check_trainer(s, f'{folder}/b', **run, seed=1)                 # other weights, which must all be replaced
         begun = ends(other)
         other.resume(f'{folder}/a/checkpoints/checkpoint_step_{middle}.pt')
@@ -255,11 +258,11 @@ def job_resume(s):
     if not all(found['equal'].values()) or at!=middle or other.step!=whole.step or begun==loaded or loaded==ends(other): raise Wrong('not the same run', **found)
     return found
 
-def job_ranks(s, limit=60):
+def job_ranks(s, seconds=60):
     "`torchrun` with one rank: the process group, all-reduce, broadcast and DistributedDataParallel, beside training without them"
     a = s['setting']
     start = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '1', HERE/'gpu.py', '--rank', json.dumps(vars(a))]
-    done = subprocess.run([*map(str, start)], capture_output=True, text=True, timeout=limit)
+    done = subprocess.run([*map(str, start)], capture_output=True, text=True, timeout=seconds)
     lines = [l for l in done.stdout.splitlines() if l.startswith('{')]
     if done.returncode or not lines: raise RuntimeError(f'torchrun: status {done.returncode}: {last_line(done.stderr)}')
     found = json.loads(lines[-1])
@@ -506,7 +509,7 @@ class Bench:
         return out
 
     def check(self, name, until): return self.checks.do(name, until())
-    def ranks(self, until): return self.checks.do('ranks', until(), limit=until()-2)
+    def ranks(self, until): return self.checks.do('ranks', until(), seconds=until()-2)
 
     def batches(self, size):
         "The file of the batches of a size; made once"
@@ -567,7 +570,8 @@ class Bench:
         "Speed, utilisation and memory of training"
         from train import summarize
         if size not in self.building: self.send_builds(size)
-        about,lost = self.receive_builds(size, until)
+        whole = until()
+        about,lost = self.receive_builds(size, lambda: max(.1, until()-.35*whole))          # the rest is for the rounds
         tasks = {n: (self.hosts[n.split(', ')[0]], 'train', dict(name=n)) for n in about}
         rounds,failed = self.take_turns(tasks | {'gemm': (self.checks, 'product', {})}, self.a.rounds, until)
         for h in self.hosts.values():
@@ -683,13 +687,13 @@ def main():
                          threads=1 if a.device=='cpu' else 4, missing=missing)
     record = dict(setting=vars(settings) | dict(minutes=a.minutes) | machine(), sections={})
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(settings, folder)
+        bench,patience = Bench(settings, folder),10 if a.tiny else 1           # the trial may meet a busy machine
         sections = {n: getattr(bench, n, None) or partial(bench.check, n) for n in Bench.limits} | {f'train {size}': partial(bench.train, size) for size in settings.sizes}
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))                # so that no process stays behind
         try:
             bench.begin(a.only)
             for name in a.only:
-                run_section(record, name, sections[name], Bench.limits[name], deadline)
+                run_section(record, name, sections[name], patience*Bench.limits[name], deadline)
                 show(name, record['sections'][name])
                 write_record(record, a.json)
                 if name=='card' and 'train base' in a.only and record['sections'][name]['status']=='ok': bench.send_builds('base')     # they compile while checks run

@@ -32,16 +32,20 @@ class Worker:
         self.name,self.log = name,tempfile.TemporaryFile('w+')
         self.process = subprocess.Popen([python, HERE/script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | dict(OMP_NUM_THREADS=str(threads)),
                                         process_group=0 if group else None)
-        self.group,self.about = group,self.answer() if wait else None
+        self.group,self.read = group,b''
+        self.about = self.answer() if wait else None
 
     def answer(self, limit=None):
         "What the system says, within `limit` seconds if that is given; else it is killed"
-        ready = limit is None or select.select([self.process.stdout], [], [], max(0., limit))[0]
-        line = self.process.stdout.readline() if ready else ''
-        if line: return json.loads(line)
-        if not ready:
-            self.kill()
-            raise NoAnswer(f'{self.name}: no answer within {limit:.0f} s')
+        out,until = self.process.stdout.fileno(),None if limit is None else time.monotonic()+limit
+        while b'\n' not in self.read:
+            if until is not None and not select.select([out], [], [], max(0., until-time.monotonic()))[0]:
+                self.kill()
+                raise NoAnswer(f'{self.name}: no answer within {limit:.0f} s')
+            if not (more := os.read(out, 2**16)): break
+            self.read += more
+        line,end,self.read = self.read.partition(b'\n')
+        if end: return json.loads(line)
         self.log.seek(0)
         raise NoAnswer(f"{self.name}: ended without an answer: {(self.log.read().strip().splitlines() or ['(no message)'])[-1]}")
 
