@@ -41,7 +41,7 @@ class Worker:
         while b'\n' not in self.read:
             if until is not None and not select.select([out], [], [], max(0., until-time.monotonic()))[0]:
                 self.kill()
-                raise NoAnswer(f'{self.name}: no answer within {limit:.0f} s')
+                raise NoAnswer(f'{self.name}: no answer within {limit:.3g} s')
             if not (more := os.read(out, 2**16)): break
             self.read += more
         line,end,self.read = self.read.partition(b'\n')
