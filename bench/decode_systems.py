@@ -14,10 +14,10 @@ SIZES = dict(tiny=dict(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=2,
              small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, vocab=8000),
              base=dict(d_model=512, d_ff=2048, num_heads=8, num_encoder_layers=6, num_decoder_layers=6, vocab=16000))
 
-def padded(rows):
+def padded(rows, device='cpu'):
     "Sources as a rectangle, each with its end mark"
     n = max(map(len, rows))+1
-    return torch.tensor([[*r, EOS]+[PAD]*(n-1-len(r)) for r in rows])
+    return torch.tensor([[*r, EOS]+[PAD]*(n-1-len(r)) for r in rows], device=device)
 
 def kotrans_model(size):
     "An untrained `Transformer` of one of the sizes"
@@ -26,9 +26,10 @@ def kotrans_model(size):
     c = dict(SIZES[size]); v = c.pop('vocab')
     return Transformer(TransformerConfig(**c, tie_embeddings=False, max_len=512), v, v).eval()
 
-# A system is a function of (weights, arguments) that gives a function from a batch of sources to its translations, and what there is to tell
+# A system is a function of (weights, arguments) that gives a function from a batch of sources to its translations, and what there is to tell.
+# `a.device` and `bf16` are asked of kotrans and of Hugging Face alone, by bench/gpu.py
 
-def kotrans_system(w, a, int8=False):
+def kotrans_system(w, a, int8=False, bf16=False):
     "The library's own search"
     import kotrans
     from kotrans.fast_decoding import SearchOptions,search
@@ -36,9 +37,9 @@ def kotrans_system(w, a, int8=False):
     from kotrans.fast_linear import keep_freed_memory
     model = kotrans_model(a.size)
     model.load_state_dict(w)
-    model = pack(model, int8)
+    model = pack(model.to(a.device), int8, bf16)
     o = SearchOptions(method='beam' if a.beam>1 else 'greedy', beam_size=a.beam, max_len_a=0, max_len_b=a.length, min_len_b=a.length, length_penalty=1., length_norm='length')
-    return lambda rows: [h[0].tokens for h in search(model, padded(rows), o, scores=False)], kotrans.__version__
+    return lambda rows: [h[0].tokens for h in search(model, padded(rows, a.device), o, scores=False)], kotrans.__version__
 
 def plain_system(w, a):
     "The plain search of `kotrans.decoding`, which is for reading"
@@ -73,7 +74,7 @@ def marian_weights(w, c):
             for z in ('weight', 'bias'): put(f'{theirs}.final_layer_norm.{z}', w[f'{ours}.ffn_res.norm.{z}'], rows=True)
     return sd
 
-def transformers_system(w, a):
+def transformers_system(w, a, bf16=False):
     "`generate` of Hugging Face's `MarianMTModel`"
     try: import transformers
     except ImportError: raise NotInstalled('transformers') from None
@@ -85,9 +86,10 @@ def transformers_system(w, a):
         pad_token_id=PAD, eos_token_id=EOS, bos_token_id=BOS, decoder_start_token_id=BOS, forced_eos_token_id=None)).eval()
     missing = m.load_state_dict(marian_weights(w, c), strict=False)
     assert not missing.unexpected_keys and all('embed_positions' in k for k in missing.missing_keys), missing
+    m = m.to(a.device, torch.bfloat16 if bf16 else torch.float32)
     @torch.inference_mode()
     def one(rows):
-        x = padded(rows)
+        x = padded(rows, a.device)
         return m.generate(input_ids=x, attention_mask=(x!=PAD).long(), num_beams=a.beam, do_sample=False, min_new_tokens=a.length, max_new_tokens=a.length,
                           length_penalty=1., early_stopping=False)[:, 1:a.length+1].tolist()
     return one, transformers.__version__
@@ -187,6 +189,7 @@ def main():
     p.add_argument('system', choices=SYSTEMS); p.add_argument('weights'); p.add_argument('--size', choices=SIZES); p.add_argument('--beam', type=int); p.add_argument('--batch', type=int); p.add_argument('--length', type=int)
     p.add_argument('--workers', type=int, default=1); p.add_argument('--threads', type=int, default=1, help='of each worker'); p.add_argument('--processes', action='store_true'); p.add_argument('--alone', type=int, default=0); p.add_argument('--every', type=int, default=1)
     a = p.parse_args()
+    a.device = 'cpu'
     say,given = channel(),torch.load(a.weights)
     sources,alone,cpu,peak = given['sources'],given['shuffled'][:a.alone],cpu_seconds,peak_mib
     batches = [sources[i:i+a.batch] for i in range(0, len(sources), a.batch*a.every)]

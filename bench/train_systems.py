@@ -4,13 +4,14 @@ Everything is imported where it is used, so that a peer's environment needs NumP
 of arrays that all systems read; ids are 0 for padding, 1 unknown, 2 begin, 3 end, and words from 4 on.
 """
 import argparse,math,sys,time
-from contextlib import ExitStack
+from contextlib import ExitStack,nullcontext
 from functools import partial
 import numpy as np
 from turns import NotInstalled,channel,peak_mib,serve
 
 PAD,UNK,BOS,EOS = 0,1,2,3
-SIZES = dict(small=dict(d=256, ff=1024, heads=4, layers=3, vocab=8000), base=dict(d=512, ff=2048, heads=8, layers=6, vocab=16000))
+SIZES = dict(tiny=dict(d=32, ff=64, heads=2, layers=2, vocab=200), small=dict(d=256, ff=1024, heads=4, layers=3, vocab=8000), base=dict(d=512, ff=2048, heads=8, layers=6, vocab=16000),
+             big=dict(d=1024, ff=4096, heads=16, layers=6, vocab=16000))
 DROP,SMOOTH,CLIP,ADAM = .1,.1,1.,dict(lr=1e-4, betas=(.9, .98), eps=1e-9)
 
 _forever = ExitStack()      # what is switched off stays so until the process ends
@@ -20,31 +21,50 @@ def load_batches(path):
     import torch
     with np.load(path) as f: return [(torch.from_numpy(f[f'src{i}']), torch.from_numpy(f[f'tgt{i}'])) for i in range(len(f.files)//2)]
 
-# Each system below takes (sizes, batches, settings) and gives: a function that makes one step, the batches as it wants them, what there is to tell
-
-def kotrans_system(c, batches, a):
-    "The trainer of `kotrans-train`, put together as there"
-    import torch,kotrans
-    from kotrans.batching import Batch
-    from kotrans.config import TransformerConfig
+def encoded(rows):
+    "An `EncodedCorpus` of pairs of source ids that end in EOS and target ids between BOS and EOS"
     from kotrans.encoding import EncodedCorpus
-    from kotrans import fast_linear
+    flat = lambda xs: (np.concatenate(xs), np.concatenate([[0], np.cumsum([*map(len, xs)])]))
+    return EncodedCorpus(*flat([np.asarray(s) for s,_ in rows]), *flat([np.asarray(t) for _,t in rows]), np.arange(len(rows)))
+
+def autocast(a):
+    "What forward passes are computed in: float32, or bfloat16 where that is enough"
+    import torch
+    return torch.autocast(a.device, torch.bfloat16) if a.precision=='bfloat16' else nullcontext()
+
+def compiled(model, a):
+    "The model to call, translated by torch.compile if that is asked for"
+    import torch
+    return torch.compile(model, dynamic=True) if a.compile else model
+
+# Each system below takes (sizes, batches, settings) and gives: a function that makes one step, the batches as it wants them, what there is to tell.
+# Of the settings it reads `tied`, `device`, `precision`, `compile`, and kotrans and the matrix product one more each
+
+def kotrans_trainer(c, corpus, kind=None, tokenizers=(), **values):
+    "The trainer of `kotrans-train`, put together as there, or another `kind`; `values` are further fields of its config"
+    from kotrans.config import TransformerConfig
     from kotrans.distributed import DistributedTrainer
+    from kotrans.fast_linear import use_fast_linear
     from kotrans.fused_loss import FusedModelWithLoss
     from kotrans.transformer import Transformer
+    config = TransformerConfig(**dict(d_model=c['d'], d_ff=c['ff'], num_heads=c['heads'], num_encoder_layers=c['layers'], num_decoder_layers=c['layers'], src_vocab_size=c['vocab'],
+                                      tgt_vocab_size=c['vocab'], batch_tokens=2048, dropout=DROP, label_smoothing=SMOOTH, grad_clip=CLIP, tie_embeddings=False, device='cpu') | values)
+    model = use_fast_linear(Transformer(config, c['vocab'], c['vocab']))
+    return (kind or DistributedTrainer)(model, config, corpus, corpus, tokenizers, progress=False, with_loss=FusedModelWithLoss)
+
+def kotrans_system(c, batches, a):
+    "The trainer of `kotrans-train`"
+    import torch,kotrans
+    from kotrans import fast_linear
+    from kotrans.batching import Batch
     if a.without:
         from train_tricks import without
         _forever.enter_context(without(a.without.split(',')))
-    config = TransformerConfig(d_model=c['d'], d_ff=c['ff'], num_heads=c['heads'], num_encoder_layers=c['layers'], num_decoder_layers=c['layers'], src_vocab_size=c['vocab'],
-                               tgt_vocab_size=c['vocab'], batch_tokens=2048, dropout=DROP, label_smoothing=SMOOTH, grad_clip=CLIP, tie_embeddings=a.tied, device='cpu')
-    flat = lambda xs: (np.concatenate(xs), np.concatenate([[0], np.cumsum([*map(len, xs)])]))
-    rows = [[x[x!=PAD].numpy() for b in batches for x in b[side]] for side in (0, 1)]
-    corpus = EncodedCorpus(*flat(rows[0]), *flat(rows[1]), np.arange(len(rows[0])))
-    model = fast_linear.use_fast_linear(Transformer(config, c['vocab'], c['vocab']))      # as `kotrans-train` does
-    trainer = DistributedTrainer(model, config, corpus, corpus, progress=False, with_loss=FusedModelWithLoss)
+    corpus = encoded([(s[s!=PAD].numpy(), t[t!=PAD].numpy()) for b in batches for s,t in zip(*b)])
+    trainer = kotrans_trainer(c, corpus, tie_embeddings=a.tied, device=a.device, precision=a.precision, compile=a.compile)
     fast_linear.keep_freed_memory()                                        # as `kotrans-train` does before the first epoch
     first = np.cumsum([0]+[len(s) for s,_ in batches])
-    data = [Batch(s, t, torch.arange(i, i+len(s))) for (s,t),i in zip(batches, first)]
+    data = [Batch(s, t, torch.arange(i, i+len(s))).to(a.device) for (s,t),i in zip(batches, first)]
     def step(b): s = trainer.train_step([b]); return s['loss']/s['tokens']
     return step,data,dict(version=kotrans.__version__, model=trainer.model, dropout='embeddings with positions, sublayer outputs (the paper)', optimizer='Adam, fused')
 
@@ -64,22 +84,23 @@ def tutorial_system(c, batches, a):
             if a.tied: self.generator.weight = self.tgt.weight
         def embed(self, table, ids): return self.dropout(table(ids)*math.sqrt(c['d']) + self.positions[:len(ids)])
         def forward(self, src, tgt):                                   # [len, batch]
-            causal,none = nn.Transformer.generate_square_subsequent_mask(len(tgt)),torch.zeros(len(src), len(src))
-            blank = lambda ids: torch.zeros(ids.shape).masked_fill_(ids==PAD, -math.inf).T
+            causal,none = nn.Transformer.generate_square_subsequent_mask(len(tgt), device=tgt.device),torch.zeros(len(src), len(src), device=src.device)
+            blank = lambda ids: torch.zeros(ids.shape, device=ids.device).masked_fill_(ids==PAD, -math.inf).T
             return self.generator(self.transformer(self.embed(self.src, src), self.embed(self.tgt, tgt), none, causal, None, blank(src), blank(tgt), blank(src)))
-    model = Seq2Seq()
-    optimizer,criterion = torch.optim.Adam(model.parameters(), **ADAM),nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=SMOOTH)
+    model,fused = Seq2Seq().to(a.device),a.device=='cuda' or None         # on a GPU, with the faster optimizer
+    optimizer,criterion,run = torch.optim.Adam(model.parameters(), fused=fused, **ADAM),nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=SMOOTH),compiled(model, a)
     def step(batch):
         src,tgt = batch
-        logits = model(src, tgt[:-1])
-        optimizer.zero_grad()
-        loss = criterion(logits.reshape(-1, logits.shape[-1]), tgt[1:].reshape(-1))
+        with autocast(a):
+            logits = run(src, tgt[:-1])
+            optimizer.zero_grad()
+            loss = criterion(logits.reshape(-1, logits.shape[-1]), tgt[1:].reshape(-1))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         return loss.item()
-    return step,[(s.T.contiguous(), t.T.contiguous()) for s,t in batches],dict(version=torch.__version__, model=model,
-        dropout='embeddings with positions, attention weights, inside the feed-forward network, sublayer outputs', optimizer='Adam')
+    return step,[(s.T.contiguous().to(a.device), t.T.contiguous().to(a.device)) for s,t in batches],dict(version=torch.__version__, model=model,
+        dropout='embeddings with positions, attention weights, inside the feed-forward network, sublayer outputs', optimizer='Adam, fused' if fused else 'Adam')
 
 def waves(d, n=512):
     "Sines and cosines of positions `[n, d]`"
@@ -162,18 +183,19 @@ def marian_system(c, batches, a, fused=False):
     model = MarianMTModel(MarianConfig(vocab_size=c['vocab'], decoder_vocab_size=c['vocab'], share_encoder_decoder_embeddings=False, tie_word_embeddings=a.tied, d_model=c['d'],
         encoder_layers=c['layers'], decoder_layers=c['layers'], encoder_attention_heads=c['heads'], decoder_attention_heads=c['heads'], encoder_ffn_dim=c['ff'], decoder_ffn_dim=c['ff'],
         activation_function='relu', dropout=DROP, attention_dropout=0., activation_dropout=0., scale_embedding=True, max_position_embeddings=512, use_cache=False,
-        pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, decoder_start_token_id=BOS, forced_eos_token_id=EOS)).train()
+        pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, decoder_start_token_id=BOS, forced_eos_token_id=EOS)).train().to(a.device)
+    run = compiled(model, a)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0., fused=True, **ADAM) if fused else torch.optim.Adam(model.parameters(), **ADAM)
     smoother = LabelSmoother(epsilon=SMOOTH)
     def step(batch):
         src,seen,given,labels = batch
-        loss = smoother(model(input_ids=src, attention_mask=seen, decoder_input_ids=given), labels)
+        with autocast(a): loss = smoother(run(input_ids=src, attention_mask=seen, decoder_input_ids=given), labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         model.zero_grad()
         return loss.item()
-    return step,[(s, (s!=PAD).long(), t[:,:-1].contiguous(), t[:,1:].masked_fill(t[:,1:]==PAD, -100)) for s,t in batches],dict(version=transformers.__version__, model=model,
+    return step,[[x.to(a.device) for x in (s, (s!=PAD).long(), t[:,:-1].contiguous(), t[:,1:].masked_fill(t[:,1:]==PAD, -100))] for s,t in batches],dict(version=transformers.__version__, model=model,
         dropout="embeddings with positions, sublayer outputs (its default)", optimizer='AdamW, fused' if fused else 'Adam', attention=model.config._attn_implementation)
 
 def joey_system(c, batches, a):
@@ -219,12 +241,14 @@ def joey_system(c, batches, a):
         dropout='embeddings with positions, attention weights, inside the feed-forward network, sublayer outputs', optimizer='Adam')
 
 def gemm_system(c, batches, a):
-    "Operations a second of a square matrix product: the best of a few, by `torch.mm` and by oneDNN, which on some processors is much the faster"
+    "Operations a second of a square matrix product in the precision of the systems: the best of a few, by `torch.mm` and by oneDNN, which on some processors is much the faster"
     import torch
-    n = 2048
-    x,y,out = torch.randn(n, n),torch.randn(n, n),torch.empty(n, n)
+    n,how = a.product,dict(device=a.device, dtype=getattr(torch, a.precision))
+    x,y,out = torch.randn(n, n, **how),torch.randn(n, n, **how),torch.empty(n, n, **how)
+    wait = torch.cuda.synchronize if a.device=='cuda' else lambda: None
     ways = {'torch.mm': lambda: torch.mm(x, y, out=out)}
     try:
+        if a.device!='cpu' or a.precision!='float32': raise RuntimeError
         torch.ops.mkldnn._linear_pointwise(x, y, None, 'none', [], '')
         ways['oneDNN'] = lambda: torch.ops.mkldnn._linear_pointwise(x, y, None, 'none', [], '')
     except (AttributeError, RuntimeError): pass
@@ -232,8 +256,8 @@ def gemm_system(c, batches, a):
         best = {}
         for name,product in ways.items():
             for _ in range(5):
-                start = time.perf_counter()
-                product()
+                wait(); start = time.perf_counter()
+                product(); wait()
                 best[name] = max(best.get(name, 0.), 2*n**3/(time.perf_counter()-start))
         return best
     return step,[None],dict(version=torch.__version__, model=None)
@@ -246,6 +270,7 @@ def main():
     p.add_argument('--threads', type=int, default=1); p.add_argument('--warm', type=int, default=0, help='batches to train on before the first round; 0 takes each of them once')
     p.add_argument('--seed', type=int, default=0); p.add_argument('--tied', action='store_true'); p.add_argument('--without', default='')
     a = p.parse_args()
+    a.device,a.precision,a.compile,a.product = 'cpu','float32',False,2048         # bench/gpu.py has others
     say = channel()
     import torch
     torch.set_num_threads(a.threads); torch.manual_seed(a.seed)

@@ -3,12 +3,13 @@
 A process builds what it is to measure, says so in a line of JSON, and then answers each line it is sent with how long that took. One works at
 a time, and they take turns within each round, so that whatever else the machine does meets all of them.
 """
-import json,os,resource,subprocess,sys,tempfile,time
+import json,os,resource,select,signal,subprocess,sys,tempfile,time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
 class NotInstalled(Exception): pass
+class NoAnswer(SystemExit): pass          # ends a script that does not care why, with the reason
 
 def busy():
     "Seconds that the processors worked for anybody since the machine started, if it says so"
@@ -23,27 +24,44 @@ def machine():
     return dict(machine=machine_name(torch.device('cpu')), processor=processor_name())
 
 class Worker:
-    "A system in its own process"
-    def __init__(self, name, script, *arguments, python=sys.executable, threads=1):
+    "A system in its own process, and with `group` in a process group of its own; without `wait`, its first answer is read later, by `answer`"
+    def __init__(self, name, script, *arguments, python=sys.executable, threads=1, wait=True, group=False):
         self.name,self.log = name,tempfile.TemporaryFile('w+')
-        self.process = subprocess.Popen([python, HERE/script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | dict(OMP_NUM_THREADS=str(threads)))
-        self.about = self.answer()
+        self.process = subprocess.Popen([python, HERE/script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=os.environ | dict(OMP_NUM_THREADS=str(threads)),
+                                        process_group=0 if group else None)
+        self.group,self.read = group,b''
+        self.about = self.answer() if wait else None
 
-    def answer(self):
-        line = self.process.stdout.readline()
-        if line: return json.loads(line)
+    def answer(self, limit=None):
+        "What the system says, within `limit` seconds if that is given; else it is killed"
+        out,until = self.process.stdout.fileno(),None if limit is None else time.monotonic()+limit
+        while b'\n' not in self.read:
+            if until is not None and not select.select([out], [], [], max(0., until-time.monotonic()))[0]:
+                self.kill()
+                raise NoAnswer(f'{self.name}: no answer within {limit:.3g} s')
+            if not (more := os.read(out, 2**16)): break
+            self.read += more
+        line,end,self.read = self.read.partition(b'\n')
+        if end: return json.loads(line)
         self.log.seek(0)
-        sys.exit(f"{self.name}: ended without an answer: {(self.log.read().strip().splitlines() or ['(no message)'])[-1]}")
+        raise NoAnswer(f"{self.name}: ended without an answer: {(self.log.read().strip().splitlines() or ['(no message)'])[-1]}")
 
-    def ask(self, what='go'):
+    def ask(self, what='go', limit=None):
         "What the system answers, with how many cores others kept busy meanwhile"
         before,start = busy(),time.perf_counter()
-        print(what, file=self.process.stdin, flush=True)
-        r = self.answer()
+        try: print(what, file=self.process.stdin, flush=True)
+        except BrokenPipeError: pass                           # `answer` tells what it said before it ended
+        r = self.answer(limit)
         return r | dict(others=max(0., (busy()-before-r['cpu'])/(time.perf_counter()-start)))
 
     def end(self):
         self.process.stdin.close(); self.process.wait()
+
+    def kill(self):
+        "End the system, and with `group` all that it has started"
+        if self.group: os.killpg(self.process.pid, signal.SIGKILL)
+        else: self.process.kill()
+        self.process.wait()
 
 def measure(workers, rounds, what='go'):
     "Rounds in which all take turns: a list of `{name: answer}`"
