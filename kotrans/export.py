@@ -6,12 +6,14 @@
 __all__ = ['FORMATS', 'WEIGHTS', 'CONFIG', 'SOURCE', 'TARGET', 'NOTE', 'EXPORT_VERSION', 'shipped_model', 'model_of',
            'format_functions', 'tied_names', 'public_config', 'write_tokenizers', 'export_safetensors', 'read_note',
            'read_exported', 'reference', 'check_safetensors', 'model_facts', 'make_note', 'licence_text', 'model_card',
-           'new_folder', 'finish_export', 'parity_table', 'push', 'export']
+           'new_folder', 'finish_export', 'sines_first', 'reorder_residual', 'marian_name', 'marian_weights',
+           'marian_config', 'generation_config', 'export_huggingface', 'check_huggingface', 'parity_table', 'push',
+           'export']
 
-# %% ../nbs/60_export.ipynb #4366015b
-import importlib,json,math,os,re,secrets,shutil,sys,tempfile
+# %% ../nbs/60_export.ipynb #d235ae96
+import importlib,json,os,re,secrets,shutil,sys,tempfile,warnings
 from contextlib import contextmanager
-from dataclasses import fields,replace
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -24,11 +26,11 @@ from .corpora import embedded_corpus
 from .evaluation import read_evaluations,score_table
 from .files import InputError,atomic_write,file_sha256,notify,printable,write_json
 from .formats import import_extra,json_value,text_lines
-from .masking import padding_mask
 from .packing import PackedTransformer
 from .pipeline import sample_pairs
 from .schema import check_values,dict_of,in_file,plain_value,record,text_upto
 from .special_ids import BOS,EOS,PAD
+from .tokenizer import normalise_text
 from .transformer import Transformer
 from .translator import Translator
 
@@ -233,14 +235,15 @@ def check_safetensors(
     worst = max(float((a[name].float()-b[name].float()).abs().max()) for name in b)
     return dict(sentences=len(sentences), identical=same, worst=worst, what='weights')
 
-# %% ../nbs/60_export.ipynb #0b23c645
+# %% ../nbs/60_export.ipynb #c6eb7c08
 def model_facts(
     path, # The checkpoint
     state:dict, # What it holds, from `read_model`
     config:TransformerConfig, # Its config
 )->dict: # `kind`, `sha256`, `run`, `step`, `epoch`, `parameters`
     "What tells a model from every other"
-    parameters = sum(w.numel() for name,w in state['weights'].items() if name not in tied_names(config))
+    tied = tied_names(config)
+    parameters = sum(w.numel() for name,w in state['weights'].items() if name not in tied)
     known = {k: state[k] for k in ('step', 'epoch') if k in state}
     return dict(kind=state['model'], sha256=file_sha256(model_file(path)), run=run_id(state), **known, parameters=parameters)
 
@@ -404,6 +407,180 @@ def finish_export(
     note = note | dict(files={f.relative_to(folder).as_posix(): file_sha256(f) for f in _files(folder)})
     write_json(folder/NOTE, note)
     return note
+
+# %% ../nbs/60_export.ipynb #90e54773
+def sines_first(
+    width:int, # `d_model`
+)->list: # Old number of each new dimension
+    "The order of dimensions in which positions are all sines, then all cosines"
+    return [*range(0, width, 2), *range(1, width, 2)]
+
+_READS,_WRITES = re.compile(r'(embed|[qkv]_proj|linear1|output_proj)\.weight$'),re.compile(r'(out_proj|linear2|norm)\.(weight|bias)$')
+
+def reorder_residual(
+    weights:dict, # Name → tensor of a `Transformer`
+    order:list, # Old number of each new dimension of the residual stream
+)->dict: # The same model with its dimensions in another order, but for the positions
+    "Number the dimensions of the residual stream differently"
+    def moved(name, w):
+        if _READS.search(name): return w[:, order]              # columns
+        return w[order] if _WRITES.search(name) else w          # rows; what is inside a sublayer stays
+    return {name: moved(name, w) for name,w in weights.items()}
+
+# %% ../nbs/60_export.ipynb #7b548a97
+_PARTS = [(r'^(encoder|decoder)\.(\d+)\.', r'model.\1.layers.\2.'), ('cross_attn_res.norm', 'encoder_attn_layer_norm'),
+          ('self_attn_res.norm', 'self_attn_layer_norm'), ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'),
+          (r'ffn\.linear', 'fc'), (r'^(encoder|decoder)_norm', r'model.\1.layer_norm')]
+
+def marian_name(
+    name:str, # Of a weight of `Transformer`
+)->str: # Of the same weight in Marian and Pegasus
+    "Translate the name of a weight of a layer"
+    for ours,theirs in _PARTS: name = re.sub(ours, theirs, name)
+    return name
+
+# %% ../nbs/60_export.ipynb #224d4eaf
+def _rows(w, n):
+    "`w` with zeros below, so that it has `n` rows"
+    return torch.cat([w, w.new_zeros(n-len(w), w.size(1))])
+
+def _embeddings(w, config):
+    "The embeddings and the output layer, by the names of Marian (post-norm) or Pegasus (pre-norm)"
+    c,src,tgt,out = config,*(w[f'{n}.weight'] for n in ('src_embed', 'tgt_embed', 'output_proj'))
+    if c.tie_embeddings and c.shared_vocab: return {'model.shared.weight': tgt, 'final_logits_bias': tgt.new_zeros(1, len(tgt))}
+    n = max(len(src), len(tgt))
+    if not c.norm_first:
+        found = {'model.encoder.embed_tokens.weight': src, 'model.decoder.embed_tokens.weight': tgt, 'final_logits_bias': tgt.new_zeros(1, len(tgt))}
+        return found if c.tie_embeddings else found | {'lm_head.weight': out}
+    bias = torch.full((1, n), -1e9); bias[:, :len(tgt)] = 0
+    return {'model.shared.weight': torch.zeros(n, c.d_model, dtype=torch.float16), 'model.encoder.embed_tokens.weight': _rows(src, n),
+            'model.decoder.embed_tokens.weight': _rows(tgt, n), 'lm_head.weight': _rows(out, n), 'final_logits_bias': bias}
+
+def marian_weights(
+    model:Transformer, # Pre-norm or post-norm
+    config:TransformerConfig, # Its config
+)->dict: # Name → tensor
+    "The weights of a `Transformer` as Marian or Pegasus name and order them"
+    w = {name: x.detach().cpu().float() for name,x in model.state_dict().items()}
+    w = reorder_residual(w, sines_first(config.d_model))
+    layers = {marian_name(name): x for name,x in w.items() if not re.search('embed|output_proj', name)}
+    return {name: x.contiguous() for name,x in (layers | _embeddings(w, config)).items()}
+
+# %% ../nbs/60_export.ipynb #61b05092
+def _positions(config): return config.max_len+51                # a source of max_len tokens may have a translation of max_len+50, after BOS
+
+def marian_config(
+    config:TransformerConfig, # Of the model
+)->dict: # The content of `config.json`
+    "The config of `transformers`' Marian or Pegasus for a model"
+    c,one = config,config.tie_embeddings and config.shared_vocab
+    kind,name = ('pegasus', 'PegasusForConditionalGeneration') if c.norm_first else ('marian', 'MarianMTModel')
+    sizes = dict(vocab_size=max(c.src_vocab_size, c.tgt_vocab_size), tie_word_embeddings=one) if c.norm_first else dict(
+        vocab_size=c.src_vocab_size, decoder_vocab_size=c.tgt_vocab_size, share_encoder_decoder_embeddings=one,
+        tie_word_embeddings=c.tie_embeddings)
+    sides = {f'{side}_{what}': n for side,layers in (('encoder', c.num_encoder_layers), ('decoder', c.num_decoder_layers))
+             for what,n in (('layers', layers), ('attention_heads', c.num_heads), ('ffn_dim', c.d_ff))}
+    return dict(model_type=kind, architectures=[name], is_encoder_decoder=True, dtype='float32', d_model=c.d_model, **sides, **sizes,
+                max_position_embeddings=_positions(c), scale_embedding=True, activation_function='relu', dropout=c.dropout,
+                attention_dropout=0., activation_dropout=0., pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS,
+                decoder_start_token_id=BOS, forced_eos_token_id=None, use_cache=True)
+
+# %% ../nbs/60_export.ipynb #c9518364
+def generation_config(
+    config:TransformerConfig, # Of the model
+)->dict: # The content of `generation_config.json`
+    "How `transformers` should search"
+    return dict(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, decoder_start_token_id=BOS, forced_eos_token_id=None,
+                num_beams=4, length_penalty=1., early_stopping='never', max_length=_positions(config), suppress_tokens=[PAD, BOS])
+
+# %% ../nbs/60_export.ipynb #20797c02
+def _write_marian_tokenizer(translator, folder, config):
+    "The files of `MarianTokenizer`"
+    write_tokenizers(translator, folder)
+    for name,tokenizer in (('vocab.json', translator.src_tokenizer), ('target_vocab.json', translator.tgt_tokenizer)):
+        write_json(folder/name, {tokenizer.sp.id_to_piece(i): i for i in range(len(tokenizer))})
+    write_json(folder/'tokenizer_config.json', dict(tokenizer_class='MarianTokenizer', separate_vocabs=True, source_lang='ko', target_lang='en',
+        unk_token='<unk>', eos_token='</s>', pad_token='<pad>', model_max_length=config.max_len, clean_up_tokenization_spaces=False))
+
+def export_huggingface(
+    translator:Translator, # A Transformer, pre-norm or post-norm
+    folder:Path, # An empty folder
+    quantize:str='', # Must be empty: `transformers` quantises while it loads
+)->dict: # Facts: `architecture`, `tensors`
+    "Write a model that loads with `transformers` alone"
+    model,config = model_of(translator)
+    use = 'use --format safetensors and kotrans'
+    if quantize: raise InputError(f'format huggingface: has no weights in {quantize}; transformers can quantise when it loads')
+    if config.model!='transformer': raise InputError(f'format huggingface: transformers has no recurrent model like {config.model}; {use}')
+    if translator.src_tokenizer.morphemes:
+        raise InputError(f'format huggingface: transformers has no tokenizer that cuts Korean at morphemes; {use}')
+    safetensors = import_extra('safetensors.torch', "'kotrans[export]'", 'format huggingface')
+    weights,about = marian_weights(model, config),marian_config(config)
+    safetensors.save_file(weights, folder/WEIGHTS, metadata=dict(format='pt'))
+    write_json(folder/CONFIG, about)
+    write_json(folder/'generation_config.json', generation_config(config))
+    _write_marian_tokenizer(translator, folder, config)
+    return dict(architecture=about['architectures'][0], tensors=len(weights))
+
+# %% ../nbs/60_export.ipynb #e6c1a228
+@contextmanager
+def _quiet_transformers():
+    "`transformers` without progress bars and advice"
+    transformers = import_extra('transformers', 'transformers', 'checking format huggingface')
+    level,bars = transformers.logging.get_verbosity(),transformers.utils.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error(); transformers.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield transformers
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars: transformers.logging.enable_progress_bar()
+
+def _padded(rows, device='cpu'):
+    "Lists of ids as one tensor `[rows, longest]`"
+    n = max(map(len, rows))
+    return torch.tensor([r+[PAD]*(n-len(r)) for r in rows], device=device)
+
+@torch.inference_mode()
+def _generated(theirs, tokenizer, sentences, beam_size):
+    "Translations by `transformers`, 32 sentences of similar length at a time"
+    order,out = sorted(range(len(sentences)), key=lambda i: len(sentences[i])),[None]*len(sentences)
+    for rows in (order[i:i+32] for i in range(0, len(order), 32)):
+        batch = tokenizer([sentences[i] for i in rows], return_tensors='pt', padding=True)
+        found = tokenizer.batch_decode(theirs.generate(**batch, num_beams=beam_size), skip_special_tokens=True)
+        for i,text in zip(rows, found): out[i] = text
+    return out
+
+@torch.inference_mode()
+def _logit_difference(ours, theirs, sources, targets):
+    "Largest difference of the logits of `sources` and `targets`, lists of ids with their marks, where there is no padding"
+    src,tgt,worst = _padded(sources),_padded(targets),0.
+    a = ours(src, tgt)
+    b = theirs(input_ids=src, attention_mask=(src!=PAD).long(), decoder_input_ids=tgt).logits[..., :a.size(-1)]
+    return float((a-b).abs()[tgt!=PAD].max())
+
+# %% ../nbs/60_export.ipynb #e568fdcf
+def check_huggingface(
+    translator:Translator, # The model that was exported
+    folder:Path, # Where `export_huggingface` wrote it
+    sentences:list, # Korean sentences
+    quantize:str='', # As it was exported
+    beam_size:int=4, # Of both searches
+)->dict: # `sentences`, `identical`, `worst`, `what`
+    "Translate with `transformers` and with kotrans (`length_norm='length'`), and compare texts and logits"
+    ours = reference(translator, beam_size, length_norm='length', copy=False)
+    sentences = [normalise_text(s) for s in sentences]
+    said = ours.translate(sentences)
+    with _quiet_transformers() as transformers:
+        theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        found = [normalise_text(s) for s in _generated(theirs, tokenizer, sentences, beam_size)]
+    some = slice(0, 32)
+    sources = [ids+[EOS] for ids in ours.src_tokenizer.encode(sentences[some])]
+    targets = [[BOS]+ids for ids in ours.tgt_tokenizer.encode(said[some])]
+    worst = _logit_difference(model_of(ours)[0].cpu(), theirs, sources, targets)
+    return dict(sentences=len(sentences), identical=sum(a==b for a,b in zip(found, said)), worst=worst, what='logits')
 
 # %% ../nbs/60_export.ipynb #eb22ec65
 def _loaded(path):
