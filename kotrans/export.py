@@ -115,7 +115,7 @@ def write_tokenizers(
     for name,tokenizer in ((SOURCE, translator.src_tokenizer), (TARGET, translator.tgt_tokenizer)):
         with atomic_write(folder/name) as f: f.write(tokenizer.model_bytes)
 
-# %% ../nbs/60_export.ipynb #26b6aa0b
+# %% ../nbs/60_export.ipynb #0324e178
 def export_safetensors(
     translator:Translator, # Any model that kotrans can train
     folder:Path, # An empty folder
@@ -128,13 +128,13 @@ def export_safetensors(
     model,config = model_of(translator)
     tied = tied_names(config)
     weights = {name: _smallest(w) for name,w in model.state_dict().items() if name not in tied}
-    safetensors.save_file(weights, folder/WEIGHTS, metadata=dict(format='pt'))
+    with atomic_write(folder/WEIGHTS) as f: f.write(safetensors.save(weights, metadata=dict(format='pt')))
     about = dict(model_type='kotrans', model=MODELS[config.model][1], config=public_config(config).to_dict())
     write_json(folder/CONFIG, about)
     write_tokenizers(translator, folder)
     return dict(tensors=len(weights), dtypes=sorted({str(w.dtype)[6:] for w in weights.values()}), tied=tied)
 
-# %% ../nbs/60_export.ipynb #4239f158
+# %% ../nbs/60_export.ipynb #ce607da3
 NOTE = 'kotrans.json' # File with the provenance of an export
 EXPORT_VERSION = 1 # Of the layout of `NOTE`
 
@@ -154,7 +154,7 @@ def _small_json(path):
 def read_note(
     folder, # An export
 )->dict: # Empty where there is none
-    "Read the provenance of an export; a note that is none, or files that are not as they were written, are an `InputError`"
+    "Read the provenance of an export; an `InputError` if it is none, or if files are not as they were written"
     path = Path(folder)/NOTE
     if not path.is_file(): return {}
     note = _small_json(path)
@@ -168,13 +168,14 @@ def read_note(
             raise InputError(f'{path.parent/name}: differs from what was exported (SHA-256); {_AGAIN}')
     return note
 
-# %% ../nbs/60_export.ipynb #def8eaaa
+# %% ../nbs/60_export.ipynb #790222a7
 def _read_weights(path, config):
     "Name → tensor, those under second names too"
     safetensors = import_extra('safetensors.torch', "'kotrans[export]'", printable(path))
     try: weights = safetensors.load_file(path)
     except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror or e}); {_AGAIN}') from None
-    except Exception as e: raise InputError(f'{path}: damaged, or not safetensors ({printable(e, 100)}); {_AGAIN}') from None
+    except Exception as e:
+        raise InputError(f'{path}: damaged, or not safetensors ({printable(e, 100)}); {_AGAIN}') from None
     with in_file(path): check_values(weights, path.stat().st_size)
     tied = tied_names(config)
     return weights | {name: weights[first] for name,first in tied.items() if name not in weights and first in weights}
@@ -190,7 +191,8 @@ def read_exported(
     about = _small_json(folder/CONFIG)
     if about.get('model_type')!='kotrans' or not isinstance(about.get('config'), dict):
         kind = printable(about.get('model_type', 'unknown'), 40)
-        raise InputError(f'{folder/CONFIG}: the config of another model ({kind}); kotrans reads what kotrans-export writes')
+        raise InputError(f'{folder/CONFIG}: the config of another model ({kind}); '
+                         'kotrans reads what kotrans-export writes')
     with in_file(folder/CONFIG): config = TransformerConfig.from_saved(about['config'])
     licence = {k: note[k] for k in ('licence',) if note.get(k)}
     tokenizers = [bytes_to_tensor(_bytes(folder/name)) for name in (SOURCE, TARGET)]
@@ -235,7 +237,7 @@ def check_safetensors(
     worst = max(float((a[name].float()-b[name].float()).abs().max()) for name in b)
     return dict(sentences=len(sentences), identical=same, worst=worst, what='weights')
 
-# %% ../nbs/60_export.ipynb #c6eb7c08
+# %% ../nbs/60_export.ipynb #13c20490
 def model_facts(
     path, # The checkpoint
     state:dict, # What it holds, from `read_model`
@@ -245,7 +247,8 @@ def model_facts(
     tied = tied_names(config)
     parameters = sum(w.numel() for name,w in state['weights'].items() if name not in tied)
     known = {k: state[k] for k in ('step', 'epoch') if k in state}
-    return dict(kind=state['model'], sha256=file_sha256(model_file(path)), run=run_id(state), **known, parameters=parameters)
+    return dict(kind=state['model'], sha256=file_sha256(model_file(path)), run=run_id(state), **known,
+                parameters=parameters)
 
 def make_note(
     format:str, # One of `FORMATS`
@@ -258,10 +261,10 @@ def make_note(
     "The provenance of an export"
     valid = {k: v for k,v in state.get('valid', {}).items() if k in ('valid_loss', 'valid_ppl', 'valid_bleu')}
     training = {k: v for k,v in state.get('provenance', {}).items() if type(v) in (str, int, float, bool)}
-    return dict(export=f'kotrans export {EXPORT_VERSION}', format=format, quantize=quantize, kotrans=kotrans.__version__,
-                model=model, valid=valid, training=training, licence=licence, facts=facts)
+    return dict(export=f'kotrans export {EXPORT_VERSION}', format=format, quantize=quantize,
+                kotrans=kotrans.__version__, model=model, valid=valid, training=training, licence=licence, facts=facts)
 
-# %% ../nbs/60_export.ipynb #21dab797
+# %% ../nbs/60_export.ipynb #280bce9b
 _LICENCES = {'CC0-1.0': 'https://creativecommons.org/publicdomain/zero/1.0/legalcode',
              'CC-BY-4.0': 'https://creativecommons.org/licenses/by/4.0/legalcode',
              'CC-BY-SA-4.0': 'https://creativecommons.org/licenses/by-sa/4.0/legalcode',
@@ -278,45 +281,50 @@ def licence_text(
     "Say in a file of its own what one may do with a model"
     if not licence: return 'No licence was named for this model. Without one, nobody but its makers may use it.\n'
     known = _known_licence(licence)
-    return (f'{known or printable(licence, 1000)}\n\nThe model in this folder (weights, vocabularies, configuration) is under '
-            f'this licence{known and f": {_LICENCES[known]}"}.\nThe code of kotrans, which made it, is under Apache-2.0.\n')
+    place = f': {_LICENCES[known]}' if known else ''
+    return (f'{known or printable(licence, 1000)}\n\nThe model in this folder (weights, vocabularies, configuration) '
+            f'is under this licence{place}.\nThe code of kotrans, which made it, is under Apache-2.0.\n')
 
 def _licence_fields(licence):
     "The lines of a card's head that name the licence as the hub knows it"
     if not licence: return ['license: unknown']
     known = _known_licence(licence)
-    return [f'license: {known.lower()}'] if known else ['license: other', f'license_name: {json.dumps(printable(licence, 100))}']
+    if known: return [f'license: {known.lower()}']
+    return ['license: other', f'license_name: {json.dumps(printable(licence, 100))}']
 
-# %% ../nbs/60_export.ipynb #75f323bf
+# %% ../nbs/60_export.ipynb #dd346294
 def _architecture(config, model):
     "One sentence on the shape of a model"
     c = config
     norm = 'pre-norm' if c.norm_first else 'post-norm'
     kind = f'A {norm} Transformer' if c.model=='transformer' else f'A recurrent model ({c.model}, {c.cell.upper()})'
     heads = f', {c.num_heads} attention heads' if c.model=='transformer' else ''
-    vocab = (f'one vocabulary of {c.tgt_vocab_size:,} {c.tokenizer_type} pieces for both languages' if c.shared_vocab else
+    one = f'one vocabulary of {c.tgt_vocab_size:,} {c.tokenizer_type} pieces for both languages'
+    vocab = (one if c.shared_vocab else
              f'{c.tokenizer_type} vocabularies of {c.src_vocab_size:,} Korean and {c.tgt_vocab_size:,} English pieces')
-    return (f"{kind} with {model['parameters']:,} parameters: {c.num_encoder_layers} encoder and {c.num_decoder_layers} "
-            f'decoder layers of width {c.d_model}{heads}, {vocab}.')
+    return (f"{kind} with {model['parameters']:,} parameters: {c.num_encoder_layers} encoder and "
+            f'{c.num_decoder_layers} decoder layers of width {c.d_model}{heads}, {vocab}.')
 
 def _data_part(note):
     "What the model was trained on, as far as the checkpoint tells"
     t,m = note['training'],note['model']
-    said = [f"Trained on {printable(t['corpus'], 200)}" + (f" ({t['pairs']:,} sentence pairs)" if type(t.get('pairs')) is int else '')
-            if 'corpus' in t else 'The checkpoint does not tell which text it was trained on. Write it here']
-    if 'licence' in t: said[0] += f"; licence of the data: {printable(t['licence'], 200)}"
-    steps = f"{m['step']:,} steps" if m.get('step') else ''
-    return said[0]+'.' + (f" Training: {', '.join(filter(None, [f'''{m['epoch']:,} epochs''' if m.get('epoch') else '', steps]))}." if steps else '')
+    said = 'The checkpoint does not tell which text it was trained on. Write it here'
+    if 'corpus' in t: said = f"Trained on {printable(t['corpus'], 200)}"
+    if 'corpus' in t and type(t.get('pairs')) is int: said += f" ({t['pairs']:,} sentence pairs)"
+    if 'licence' in t: said += f"; licence of the data: {printable(t['licence'], 200)}"
+    lasted = [f'{m[k]:,} {k}s' for k in ('epoch', 'step') if m.get(k)]
+    return f'{said}.' + (f" Training: {', '.join(lasted)}." if lasted else '')
 
 def _score_part(note, records):
     "Stored scores of exactly this model, or what its training knew of the validation set"
     mine = [r | dict(system='this model') for r in records if r.get('model_sha256')==note['model']['sha256']]
     if mine: return score_table(mine, markdown=True)
     perplexity = note['valid'].get('valid_ppl')
-    known = f'On its validation set, it had a perplexity of {perplexity:.2f} per token. ' if type(perplexity) is float else ''
-    return known + 'No evaluation of this model is stored; `kotrans-evaluate` makes one.'
+    known = type(perplexity) is float
+    said = f'On its validation set, it had a perplexity of {perplexity:.2f} per token. ' if known else ''
+    return said + 'No evaluation of this model is stored; `kotrans-evaluate` makes one.'
 
-# %% ../nbs/60_export.ipynb #3c624867
+# %% ../nbs/60_export.ipynb #144332eb
 _USE = dict(
     safetensors='''```python
 from kotrans.translator import Translator
@@ -334,11 +342,18 @@ batch = tokenizer(['안녕하세요.'], return_tensors='pt', padding=True)
 print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 ```
 
-Text has to come in Unicode's form NFC, without invisible characters and double spaces; `kotrans.normalising.normalise` does that.''')
+Text has to come in Unicode's form NFC, without invisible characters and double spaces;
+`kotrans.normalising.normalise` does that.''')
 
-_LIMITS = '''It translates sentence by sentence and sees nothing around a sentence, so what Korean leaves unsaid (who, whom, how many) is guessed. It can leave out, add or turn around what a sentence says, in fluent English, and more often in kinds of text that it was not trained on. What its training text gets wrong or takes for granted, it repeats.
+_LIMITS = '''It translates sentence by sentence and sees nothing around a sentence, so what Korean leaves unsaid
+(who, whom, how many) is guessed. It can leave out, add or turn around what a sentence says, in fluent English, and
+more often in kinds of text that it was not trained on. What its training text gets wrong or takes for granted, it
+repeats.
 
-Not meant for texts on which health, rights or money depend, unless somebody who knows both languages reads every sentence.'''
+Not meant for texts on which health, rights or money depend, unless somebody who knows both languages reads every
+sentence.'''
+
+_INTENDED = 'Translating Korean sentences into English; learning and teaching how such a model works; comparing.'
 
 def model_card(
     note:dict, # From `make_note`
@@ -353,21 +368,22 @@ def model_card(
             'pipeline_tag: translation', 'tags:', '- translation', '- kotrans', '---']
     m,licence = note['model'],printable(note['licence'], 1000) or 'none is named, so nobody but its makers may use it'
     parts = [f'# {title}', _architecture(config, m) + f" Made by [kotrans]({'https://kotrans.github.io/kotrans'}).",
-             '## Use', usage or _USE.get(note['format'], ''), '## Data', _data_part(note), '## Scores', _score_part(note, records),
-             '## Intended use', 'Translating Korean sentences into English; learning and teaching how such a model works; comparing.',
+             '## Use', usage or _USE.get(note['format'], ''), '## Data', _data_part(note),
+             '## Scores', _score_part(note, records), '## Intended use', _INTENDED,
              '## Limits', _LIMITS, '## Licence', f'{licence[0].upper()}{licence[1:]}.', '## Provenance',
-             f"Run `{m['run']}`, model file `{m['sha256']}` (SHA-256), kotrans {note['kotrans']}, format {note['format']}"
-             f"{note['quantize'] and ' ('+note['quantize']+')'}. `{NOTE}` has the checksum of every file."]
+             f"Run `{m['run']}`, model file `{m['sha256']}` (SHA-256), kotrans {note['kotrans']}, "
+             f"format {note['format']}{note['quantize'] and ' ('+note['quantize']+')'}. `{NOTE}` has the checksum of every file."]
     return '\n'.join(head) + '\n\n' + '\n\n'.join(p for p in parts if p) + '\n'
 
-# %% ../nbs/60_export.ipynb #1c579bec
+# %% ../nbs/60_export.ipynb #7fe1871b
 def _in_the_way(path, overwrite):
     "Raise an `InputError` if `path` can't be made or replaced"
     if not os.path.lexists(path): return
     if not path.is_dir(): raise InputError(f'{path}: is no folder; name another')
-    if any(path.iterdir()) and not (overwrite and (path/NOTE).is_file()):
-        raise InputError(f'{path}: is there already; name another folder, or replace this export with --overwrite'
-                         if (path/NOTE).is_file() else f'{path}: holds something that is no export; name another folder')
+    if not any(path.iterdir()): return
+    if not (path/NOTE).is_file(): raise InputError(f'{path}: holds something that is no export; name another folder')
+    if not overwrite:
+        raise InputError(f'{path}: is there already; name another folder, or replace this export with --overwrite')
 
 @contextmanager
 def new_folder(
@@ -408,14 +424,15 @@ def finish_export(
     write_json(folder/NOTE, note)
     return note
 
-# %% ../nbs/60_export.ipynb #90e54773
+# %% ../nbs/60_export.ipynb #4052ee72
 def sines_first(
     width:int, # `d_model`
 )->list: # Old number of each new dimension
     "The order of dimensions in which positions are all sines, then all cosines"
     return [*range(0, width, 2), *range(1, width, 2)]
 
-_READS,_WRITES = re.compile(r'(embed|[qkv]_proj|linear1|output_proj)\.weight$'),re.compile(r'(out_proj|linear2|norm)\.(weight|bias)$')
+_READS = re.compile(r'(embed|[qkv]_proj|linear1|output_proj)\.weight$')
+_WRITES = re.compile(r'(out_proj|linear2|norm)\.(weight|bias)$')
 
 def reorder_residual(
     weights:dict, # Name → tensor of a `Transformer`
@@ -427,10 +444,10 @@ def reorder_residual(
         return w[order] if _WRITES.search(name) else w          # rows; what is inside a sublayer stays
     return {name: moved(name, w) for name,w in weights.items()}
 
-# %% ../nbs/60_export.ipynb #7b548a97
-_PARTS = [(r'^(encoder|decoder)\.(\d+)\.', r'model.\1.layers.\2.'), ('cross_attn_res.norm', 'encoder_attn_layer_norm'),
-          ('self_attn_res.norm', 'self_attn_layer_norm'), ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'),
-          (r'ffn\.linear', 'fc'), (r'^(encoder|decoder)_norm', r'model.\1.layer_norm')]
+# %% ../nbs/60_export.ipynb #2b8275df
+_PARTS = [(r'^(encoder|decoder)\.(\d+)\.', r'model.\1.layers.\2.'), (r'^(encoder|decoder)_norm', r'model.\1.layer_norm'),
+          ('cross_attn_res.norm', 'encoder_attn_layer_norm'), ('self_attn_res.norm', 'self_attn_layer_norm'),
+          ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'), (r'ffn\.linear', 'fc')]
 
 def marian_name(
     name:str, # Of a weight of `Transformer`
@@ -439,7 +456,7 @@ def marian_name(
     for ours,theirs in _PARTS: name = re.sub(ours, theirs, name)
     return name
 
-# %% ../nbs/60_export.ipynb #224d4eaf
+# %% ../nbs/60_export.ipynb #95b3f7d0
 def _rows(w, n):
     "`w` with zeros below, so that it has `n` rows"
     return torch.cat([w, w.new_zeros(n-len(w), w.size(1))])
@@ -447,14 +464,16 @@ def _rows(w, n):
 def _embeddings(w, config):
     "The embeddings and the output layer, by the names of Marian (post-norm) or Pegasus (pre-norm)"
     c,src,tgt,out = config,*(w[f'{n}.weight'] for n in ('src_embed', 'tgt_embed', 'output_proj'))
-    if c.tie_embeddings and c.shared_vocab: return {'model.shared.weight': tgt, 'final_logits_bias': tgt.new_zeros(1, len(tgt))}
-    n = max(len(src), len(tgt))
+    places = [f'model.{part}.embed_tokens.weight' for part in ('encoder', 'decoder')]
+    bias = tgt.new_zeros(1, len(tgt))
+    if c.tie_embeddings and c.shared_vocab: return {'model.shared.weight': tgt, 'final_logits_bias': bias}
     if not c.norm_first:
-        found = {'model.encoder.embed_tokens.weight': src, 'model.decoder.embed_tokens.weight': tgt, 'final_logits_bias': tgt.new_zeros(1, len(tgt))}
+        found = dict(zip(places, (src, tgt))) | {'final_logits_bias': bias}
         return found if c.tie_embeddings else found | {'lm_head.weight': out}
-    bias = torch.full((1, n), -1e9); bias[:, :len(tgt)] = 0
-    return {'model.shared.weight': torch.zeros(n, c.d_model, dtype=torch.float16), 'model.encoder.embed_tokens.weight': _rows(src, n),
-            'model.decoder.embed_tokens.weight': _rows(tgt, n), 'lm_head.weight': _rows(out, n), 'final_logits_bias': bias}
+    n = max(len(src), len(tgt))
+    unread,missing = torch.zeros(n, c.d_model, dtype=torch.float16),torch.full((1, n-len(tgt)), -1e9)
+    return dict(zip(places, (_rows(src, n), _rows(tgt, n)))) | {
+        'model.shared.weight': unread, 'lm_head.weight': _rows(out, n), 'final_logits_bias': torch.cat([bias, missing], 1)}
 
 def marian_weights(
     model:Transformer, # Pre-norm or post-norm
@@ -466,8 +485,8 @@ def marian_weights(
     layers = {marian_name(name): x for name,x in w.items() if not re.search('embed|output_proj', name)}
     return {name: x.contiguous() for name,x in (layers | _embeddings(w, config)).items()}
 
-# %% ../nbs/60_export.ipynb #61b05092
-def _positions(config): return config.max_len+51                # a source of max_len tokens may have a translation of max_len+50, after BOS
+# %% ../nbs/60_export.ipynb #94d82814
+def _positions(config): return config.max_len+51        # BOS, and the longest translation of the longest source
 
 def marian_config(
     config:TransformerConfig, # Of the model
@@ -478,29 +497,33 @@ def marian_config(
     sizes = dict(vocab_size=max(c.src_vocab_size, c.tgt_vocab_size), tie_word_embeddings=one) if c.norm_first else dict(
         vocab_size=c.src_vocab_size, decoder_vocab_size=c.tgt_vocab_size, share_encoder_decoder_embeddings=one,
         tie_word_embeddings=c.tie_embeddings)
-    sides = {f'{side}_{what}': n for side,layers in (('encoder', c.num_encoder_layers), ('decoder', c.num_decoder_layers))
-             for what,n in (('layers', layers), ('attention_heads', c.num_heads), ('ffn_dim', c.d_ff))}
-    return dict(model_type=kind, architectures=[name], is_encoder_decoder=True, dtype='float32', d_model=c.d_model, **sides, **sizes,
-                max_position_embeddings=_positions(c), scale_embedding=True, activation_function='relu', dropout=c.dropout,
-                attention_dropout=0., activation_dropout=0., pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS,
-                decoder_start_token_id=BOS, forced_eos_token_id=None, use_cache=True)
+    sides = dict(encoder_layers=c.num_encoder_layers, decoder_layers=c.num_decoder_layers)
+    for side in ('encoder', 'decoder'): sides |= {f'{side}_attention_heads': c.num_heads, f'{side}_ffn_dim': c.d_ff}
+    return dict(model_type=kind, architectures=[name], is_encoder_decoder=True, dtype='float32', d_model=c.d_model,
+                **sides, **sizes, max_position_embeddings=_positions(c), scale_embedding=True,
+                activation_function='relu', dropout=c.dropout, attention_dropout=0., activation_dropout=0.,
+                pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, decoder_start_token_id=BOS,
+                forced_eos_token_id=None, use_cache=True)
 
-# %% ../nbs/60_export.ipynb #c9518364
+# %% ../nbs/60_export.ipynb #b7ad5b02
 def generation_config(
     config:TransformerConfig, # Of the model
 )->dict: # The content of `generation_config.json`
     "How `transformers` should search"
-    return dict(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, decoder_start_token_id=BOS, forced_eos_token_id=None,
-                num_beams=4, length_penalty=1., early_stopping='never', max_length=_positions(config), suppress_tokens=[PAD, BOS])
+    return dict(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, decoder_start_token_id=BOS,
+                forced_eos_token_id=None, num_beams=4, length_penalty=1., early_stopping='never',
+                max_length=_positions(config), suppress_tokens=[PAD, BOS])
 
-# %% ../nbs/60_export.ipynb #20797c02
+# %% ../nbs/60_export.ipynb #2cd86837
 def _write_marian_tokenizer(translator, folder, config):
     "The files of `MarianTokenizer`"
     write_tokenizers(translator, folder)
     for name,tokenizer in (('vocab.json', translator.src_tokenizer), ('target_vocab.json', translator.tgt_tokenizer)):
         write_json(folder/name, {tokenizer.sp.id_to_piece(i): i for i in range(len(tokenizer))})
-    write_json(folder/'tokenizer_config.json', dict(tokenizer_class='MarianTokenizer', separate_vocabs=True, source_lang='ko', target_lang='en',
-        unk_token='<unk>', eos_token='</s>', pad_token='<pad>', model_max_length=config.max_len, clean_up_tokenization_spaces=False))
+    about = dict(tokenizer_class='MarianTokenizer', separate_vocabs=True, source_lang='ko', target_lang='en',
+                 unk_token='<unk>', eos_token='</s>', pad_token='<pad>', model_max_length=config.max_len,
+                 clean_up_tokenization_spaces=False)
+    write_json(folder/'tokenizer_config.json', about)
 
 def export_huggingface(
     translator:Translator, # A Transformer, pre-norm or post-norm
@@ -510,19 +533,21 @@ def export_huggingface(
     "Write a model that loads with `transformers` alone"
     model,config = model_of(translator)
     use = 'use --format safetensors and kotrans'
-    if quantize: raise InputError(f'format huggingface: has no weights in {quantize}; transformers can quantise when it loads')
-    if config.model!='transformer': raise InputError(f'format huggingface: transformers has no recurrent model like {config.model}; {use}')
+    if quantize:
+        raise InputError(f'format huggingface: has no weights in {quantize}; transformers can quantise when it loads')
+    if config.model!='transformer':
+        raise InputError(f'format huggingface: transformers has no recurrent model like {config.model}; {use}')
     if translator.src_tokenizer.morphemes:
         raise InputError(f'format huggingface: transformers has no tokenizer that cuts Korean at morphemes; {use}')
     safetensors = import_extra('safetensors.torch', "'kotrans[export]'", 'format huggingface')
     weights,about = marian_weights(model, config),marian_config(config)
-    safetensors.save_file(weights, folder/WEIGHTS, metadata=dict(format='pt'))
+    with atomic_write(folder/WEIGHTS) as f: f.write(safetensors.save(weights, metadata=dict(format='pt')))
     write_json(folder/CONFIG, about)
     write_json(folder/'generation_config.json', generation_config(config))
     _write_marian_tokenizer(translator, folder, config)
     return dict(architecture=about['architectures'][0], tensors=len(weights))
 
-# %% ../nbs/60_export.ipynb #e6c1a228
+# %% ../nbs/60_export.ipynb #3b99653f
 @contextmanager
 def _quiet_transformers():
     "`transformers` without progress bars and advice"
@@ -554,7 +579,7 @@ def _generated(theirs, tokenizer, sentences, beam_size):
 
 @torch.inference_mode()
 def _logit_difference(ours, theirs, sources, targets):
-    "Largest difference of the logits of `sources` and `targets`, lists of ids with their marks, where there is no padding"
+    "Largest difference of the logits of `sources` and `targets`, lists of ids with their marks"
     src,tgt,worst = _padded(sources),_padded(targets),0.
     a = ours(src, tgt)
     b = theirs(input_ids=src, attention_mask=(src!=PAD).long(), decoder_input_ids=tgt).logits[..., :a.size(-1)]
@@ -645,7 +670,7 @@ def push(
         raise InputError(f'{address}: not uploaded ({why}); log in with: hf auth login') from None
     return address
 
-# %% ../nbs/60_export.ipynb #bf2e1f3f
+# %% ../nbs/60_export.ipynb #99ce1578
 def export(
     folder:str='', # Where to write; of all formats, each has a folder in it. Without it: --check alone
     /, *,
@@ -680,7 +705,8 @@ def export(
     model = model_facts(checkpoint, state, translator.config)
     records = read_evaluations(log_file) if Path(log_file).is_file() else []
     licence = licence or str(state.get('provenance', {}).get('licence', ''))
-    if folder and not licence: notify('warning: no licence is named, so nobody else may use this model; --licence names one', file=sys.stderr)
+    if folder and not licence:
+        notify('warning: no licence is named, so nobody else may use this model; name one by --licence', file=sys.stderr)
     sentences = [ko for ko,_ in embedded_corpus(0)['test_everyday']] if check else []
     sentences = sample_pairs(sentences, max_samples or len(sentences), 0)
     with tempfile.TemporaryDirectory() as d:
@@ -696,7 +722,9 @@ def export(
             rows.append((name, quantize, _megabytes(place), found))
             if folder: notify(f'wrote {place} ({_megabytes(place):.1f} MB)')
     _tell(rows, check)
-    if push_to: notify(f'uploaded to {push(folder, push_to, private)}') if not dry_run else push(folder, push_to, private, True)
+    if not push_to: return
+    address = push(folder, push_to, private, dry_run)
+    if not dry_run: notify(f'uploaded to {address}')
 
 def _check_wanted(folder, format, check, push_to, dry_run):
     "Refuse, before anything is read, what makes no sense"
