@@ -372,7 +372,8 @@ def model_card(
              '## Scores', _score_part(note, records), '## Intended use', _INTENDED,
              '## Limits', _LIMITS, '## Licence', f'{licence[0].upper()}{licence[1:]}.', '## Provenance',
              f"Run `{m['run']}`, model file `{m['sha256']}` (SHA-256), kotrans {note['kotrans']}, "
-             f"format {note['format']}{note['quantize'] and ' ('+note['quantize']+')'}. `{NOTE}` has the checksum of every file."]
+             f"format {note['format']}{note['quantize'] and ' ('+note['quantize']+')'}. "
+             f"`{NOTE}` has the checksum of every file."]
     return '\n'.join(head) + '\n\n' + '\n\n'.join(p for p in parts if p) + '\n'
 
 # %% ../nbs/60_export.ipynb #7fe1871b
@@ -445,9 +446,9 @@ def reorder_residual(
     return {name: moved(name, w) for name,w in weights.items()}
 
 # %% ../nbs/60_export.ipynb #2b8275df
-_PARTS = [(r'^(encoder|decoder)\.(\d+)\.', r'model.\1.layers.\2.'), (r'^(encoder|decoder)_norm', r'model.\1.layer_norm'),
-          ('cross_attn_res.norm', 'encoder_attn_layer_norm'), ('self_attn_res.norm', 'self_attn_layer_norm'),
-          ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'), (r'ffn\.linear', 'fc')]
+_PARTS = [(r'^(encoder|decoder)\.(\d+)\.', r'model.\1.layers.\2.'),
+          (r'^(encoder|decoder)_norm', r'model.\1.layer_norm'), ('cross_attn_res.norm', 'encoder_attn_layer_norm'),
+          ('self_attn_res.norm', 'self_attn_layer_norm'), ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'), (r'ffn\.linear', 'fc')]
 
 def marian_name(
     name:str, # Of a weight of `Transformer`
@@ -473,7 +474,8 @@ def _embeddings(w, config):
     n = max(len(src), len(tgt))
     unread,missing = torch.zeros(n, c.d_model, dtype=torch.float16),torch.full((1, n-len(tgt)), -1e9)
     return dict(zip(places, (_rows(src, n), _rows(tgt, n)))) | {
-        'model.shared.weight': unread, 'lm_head.weight': _rows(out, n), 'final_logits_bias': torch.cat([bias, missing], 1)}
+        'model.shared.weight': unread, 'lm_head.weight': _rows(out, n),
+        'final_logits_bias': torch.cat([bias, missing], 1)}
 
 def marian_weights(
     model:Transformer, # Pre-norm or post-norm
@@ -706,7 +708,8 @@ def export(
     records = read_evaluations(log_file) if Path(log_file).is_file() else []
     licence = licence or str(state.get('provenance', {}).get('licence', ''))
     if folder and not licence:
-        notify('warning: no licence is named, so nobody else may use this model; name one by --licence', file=sys.stderr)
+        notify('warning: no licence is named, so nobody else may use this model; name one by --licence',
+               file=sys.stderr)
     sentences = [ko for ko,_ in embedded_corpus(0)['test_everyday']] if check else []
     sentences = sample_pairs(sentences, max_samples or len(sentences), 0)
     with tempfile.TemporaryDirectory() as d:
