@@ -447,8 +447,9 @@ def reorder_residual(
 
 # %% ../nbs/60_export.ipynb #2b8275df
 _PARTS = [(r'^(encoder|decoder)\.(\d+)\.', r'model.\1.layers.\2.'),
-          (r'^(encoder|decoder)_norm', r'model.\1.layer_norm'), ('cross_attn_res.norm', 'encoder_attn_layer_norm'),
-          ('self_attn_res.norm', 'self_attn_layer_norm'), ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'), (r'ffn\.linear', 'fc')]
+          (r'^(encoder|decoder)_norm', r'model.\1.layer_norm'),
+          ('cross_attn_res.norm', 'encoder_attn_layer_norm'), ('self_attn_res.norm', 'self_attn_layer_norm'),
+          ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'), (r'ffn\.linear', 'fc')]
 
 def marian_name(
     name:str, # Of a weight of `Transformer`
