@@ -7,7 +7,7 @@ __all__ = ['FORMAT', 'MAY_CHANGE', 'STEPS', 'MODEL', 'MODELS', 'MAX_POSITIONS', 
            'check_archive', 'load_checkpoint', 'snapshot', 'run_id', 'RunFile', 'look_at', 'run_files', 'in_the_way',
            'refuse_others', 'check_folder', 'numbered', 'keep_last', 'newest_checkpoint', 'pick_device',
            'bytes_to_tensor', 'tensor_to_bytes', 'saved_config', 'build_model', 'weight_shapes', 'check_weights',
-           'model_config', 'read_model', 'restore', 'average_weights', 'average']
+           'model_config', 'model_file', 'read_model', 'restore', 'average_weights', 'average']
 
 # %% ../nbs/30_checkpoint.ipynb #f54cad2a
 import hashlib,importlib,os,pickle,pickletools,re,shlex,sys,tempfile,warnings,zipfile
@@ -428,11 +428,25 @@ def model_config(
     check_weights(state['weights'], config)
     return config
 
+_EXPORTS = 'kotrans.export' # Module that reads the folders which kotrans-export writes
+
+def model_file(
+    path, # A checkpoint, or a folder that `kotrans-export` made of one
+): # The `Path` of the file that holds its weights
+    "Name the file by whose checksum a model is known"
+    path = Path(path)
+    return path/'model.safetensors' if path.is_dir() else path
+
+def _state(path):
+    "What a checkpoint holds, or a folder of an export"
+    exported = Path(path).is_dir() and any((Path(path)/n).is_file() for n in ('kotrans.json', 'model.safetensors'))
+    return importlib.import_module(_EXPORTS).read_exported(path) if exported else load_checkpoint(path)
+
 def read_model(
-    path, # Any checkpoint of a translation model
+    path, # Any checkpoint of a translation model, or a folder of `kotrans-export`
 )->tuple: # Its state, config, and source and target `Tokenizer`
     "Read a checkpoint of a translation model and check it"
-    state = load_checkpoint(path)
+    state = _state(path)
     if not {'model', 'config', 'weights', 'tokenizers'}<=state.keys():
         raise InputError(f'{path}: a checkpoint, but not of a translation model')
     with in_file(path):

@@ -27,6 +27,7 @@ from .checkpoint import pick_device,restore
 # %% ../nbs/45_translator.ipynb #fd292fd7
 class Translator:
     "A model with its tokenizers and a way to search"
+    config = None # The `TransformerConfig` of the checkpoint that it came from, if it came from one
     def __init__(self,
         model, # With `encode` and `step`, in `eval` mode
         src_tokenizer, # Of the source language
@@ -58,13 +59,15 @@ class Translator:
 
     @classmethod
     def from_checkpoint(cls,
-        path='checkpoints/best_model.pt', # A file of `kotrans-train`: it holds all that is needed
+        path='checkpoints/best_model.pt', # A checkpoint or a folder of `kotrans-export`: it holds all that is needed
         device:str='auto', # `cpu`, `cuda`, `mps` or `auto`
         **options, # What `Translator` takes beside the model
     ):
         "The translator in a checkpoint; a file that is none is an `InputError`"
         model,config,src,tgt = restore(path, pick_device(device))
-        return cls(model, src, tgt, **(dict(max_len=config.max_len) | options))
+        translator = cls(model, src, tgt, **(dict(max_len=config.max_len) | options))
+        translator.config = config
+        return translator
 
 # %% ../nbs/45_translator.ipynb #ad75b185
 _NOT_FINITE = ('the scores of the model are not finite numbers, so its weights are of no use; take another checkpoint, '
