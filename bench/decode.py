@@ -12,7 +12,7 @@ counted in each). One works at a time, and they take turns within each round.
 
 Reported are medians over the rounds, and how many translations are those of kotrans in float32 to the last token: the systems round
 differently, and random weights leave much undecided. Ratios are medians of the ratios within a round, each family at its own best layout.
-`transformers` and `ctranslate2` are looked for under --peers-python, `joeynmt` under --joey-python; who is not installed is named.
+`ctranslate2` is looked for beside kotrans, which converts the weights for it, `transformers` under --peers-python, `joeynmt` under --joey-python; who is not installed is named.
 """
 import argparse,json,os,statistics,sys,tempfile
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from decode_systems import SIZES,SYSTEMS,kotrans_model
 from turns import Worker,measure,machine
 
-PYTHON = {'Hugging Face': 'peers_python', 'CTranslate2': 'peers_python', 'CTranslate2 int8': 'peers_python', 'JoeyNMT': 'joey_python'}      # whose interpreter another argument names
+PYTHON = {'Hugging Face': 'peers_python', 'JoeyNMT': 'joey_python'}      # whose interpreter another argument names
 SLOW = {'JoeyNMT': 4, 'kotrans, plain beam': 4}   # one batch in so many; not asked for single sentences
 GOALS = [('kotrans', 'Hugging Face'), ('kotrans', 'CTranslate2'), ('kotrans int8', 'CTranslate2 int8'), ('kotrans', 'JoeyNMT')]
 
@@ -112,7 +112,7 @@ def main():
     p.add_argument('--size', choices=SIZES, default='small'); p.add_argument('--sentences', type=int, default=1000); p.add_argument('--length', type=int, default=20); p.add_argument('--batch', type=int, default=64)
     p.add_argument('--rounds', type=int, default=3); p.add_argument('--beams', type=int, nargs='+', default=[1, 4]); p.add_argument('--cores', type=int, default=min(2, os.cpu_count())); p.add_argument('--only', nargs='+', choices=SYSTEMS)
     p.add_argument('--no-latency', action='store_true'); p.add_argument('--json')
-    p.add_argument('--peers-python', default=sys.executable, help='interpreter that has transformers and ctranslate2'); p.add_argument('--joey-python', default=sys.executable, help='interpreter that has joeynmt')
+    p.add_argument('--peers-python', default=sys.executable, help='interpreter that has transformers'); p.add_argument('--joey-python', default=sys.executable, help='interpreter that has joeynmt')
     a = p.parse_args()
     shuffled = make_sources(a.sentences, SIZES[a.size]['vocab'])
     with tempfile.TemporaryDirectory() as folder:

@@ -141,25 +141,11 @@ def ctranslate2_system(w, a, compute='float32'):
     try: import ctranslate2 as ct
     except ImportError: raise NotInstalled('ctranslate2') from None
     import tempfile
-    from ctranslate2.specs import TransformerSpec,common_spec
-    c = SIZES[a.size]
-    w,layers,d,v = marian_weights(w, c),c['num_encoder_layers'],c['d_model'],c['vocab']
-    spec = TransformerSpec.from_config((layers, layers), c['num_heads'], pre_norm=False, activation=common_spec.Activation.RELU)
-    def lin(s, *names): s.weight,s.bias = (torch.cat([w[f'{x}.{z}'] for x in names]).numpy() for z in ('weight', 'bias'))
-    def norm(s, x): s.gamma,s.beta = w[x+'.weight'].numpy(),w[x+'.bias'].numpy()
-    pos = torch.arange(512.)[:, None]*10000**-(torch.arange(d//2)*2/d); pos = torch.cat([pos.sin(), pos.cos()], 1).numpy()
-    spec.encoder.embeddings[0].weight,spec.decoder.embeddings.weight = (w[f'model.{x}.embed_tokens.weight'].numpy() for x in ('encoder', 'decoder'))
-    spec.decoder.projection.weight,spec.decoder.projection.bias = w['lm_head.weight'].numpy(),torch.zeros(v).numpy()
-    for x in (spec.encoder, spec.decoder): x.position_encodings.encodings,x.scale_embeddings = pos,True
-    for side,stack in (('encoder', spec.encoder), ('decoder', spec.decoder)):
-        for i,l in enumerate(stack.layer):
-            n = f'model.{side}.layers.{i}'
-            lin(l.self_attention.linear[0], *(f'{n}.self_attn.{x}_proj' for x in 'qkv')); lin(l.self_attention.linear[1], f'{n}.self_attn.out_proj'); norm(l.self_attention.layer_norm, f'{n}.self_attn_layer_norm')
-            if side=='decoder':
-                e = f'{n}.encoder_attn'
-                lin(l.attention.linear[0], e+'.q_proj'); lin(l.attention.linear[1], e+'.k_proj', e+'.v_proj'); lin(l.attention.linear[2], e+'.out_proj'); norm(l.attention.layer_norm, e+'_layer_norm')
-            lin(l.ffn.linear_0, n+'.fc1'); lin(l.ffn.linear_1, n+'.fc2'); norm(l.ffn.layer_norm, n+'.final_layer_norm')
-    words = ['<blank>', '<unk>', '<s>', '</s>']+[f'w{i}' for i in range(4, v)]
+    from kotrans.export_ctranslate2 import transformer_spec
+    model = kotrans_model(a.size)
+    model.load_state_dict(w)
+    spec = transformer_spec(model, 512)
+    words = ['<blank>', '<unk>', '<s>', '</s>']+[f'w{i}' for i in range(4, SIZES[a.size]['vocab'])]
     spec.register_source_vocabulary(words); spec.register_target_vocabulary(words)
     spec.config.add_source_bos = spec.config.add_source_eos = False
     spec.config.decoder_start_token,spec.config.eos_token,spec.config.unk_token = '<s>','</s>','<unk>'

@@ -89,7 +89,7 @@ def translate(
     scores:bool=False, # Write JSON lines with scores
     echo:bool=False, # Write the source too, before a tab
     # Model and speed
-    checkpoint:str='checkpoints/best_model.pt', # The model
+    checkpoint:str='checkpoints/best_model.pt', # The model; with --engine ctranslate2 also a folder of kotrans-export
     device:str='auto', # cpu, cuda, mps or auto
     batch_size:int=128, # Most sentences translated together
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
@@ -97,6 +97,7 @@ def translate(
     bf16:bool=False, # Multiply in bfloat16: faster on a CUDA GPU, and nearly the same
     workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
     shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
+    engine:Literal['torch', 'ctranslate2']='torch', # Who computes; ctranslate2: pip install 'kotrans[ctranslate2]'
     # Lines
     split_sentences:bool=False, # Translate the sentences of a line one by one; needs pip install 'kotrans[morphemes]'
     copy:bool=True, # Leave lines as they are that have no words: numbers, addresses, signs
@@ -114,7 +115,8 @@ def translate(
     file,output = ('' if name=='-' else name for name in (file, output))
     _check_input(text, file, output, resume_output, errors)
     t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, int8=int8,
-        bf16=bf16, workers=workers, shortlist=shortlist, split_sentences=split_sentences, copy=copy, **options)
+        bf16=bf16, workers=workers, shortlist=shortlist, engine=engine,
+        split_sentences=split_sentences, copy=copy, **options)
     form = dict(echo=echo, scores=scores)
     if talk: converse(t)
     elif file and output: t.translate_file(file, output, resume_output, errors, True, **form)
