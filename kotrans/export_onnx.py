@@ -45,7 +45,7 @@ def constant(self:OnnxGraph,
     name:str='', # What it is called; after its value, if not given
 )->str: # Its name
     "Store `value` in the graph, once for each name"
-    value = np.ascontiguousarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+    value = np.array(value.detach().cpu() if isinstance(value, torch.Tensor) else value, order='C')
     name = name or '_'.join(map(str, [value.dtype, *value.shape, *value.flatten().tolist()]))
     if name not in self.weights: self.weights[name] = self.onnx.numpy_helper.from_array(value, name)
     return name
@@ -174,24 +174,30 @@ def lookup(self:OnnxGraph,
 # %% ../nbs/62_onnx.ipynb #0e620025
 @patch
 def positions(self:OnnxGraph,
-    first:str, # Number of the first position, a scalar int64
-    end:str, # Number after the last
+    places:str, # Numbers of the positions, int64 `[n]`
     d_model:int, # Width of the model
-)->str: # `[end-first, d_model]`
+)->str: # `[n, d_model]`
     "Compute the sinusoidal encoding of positions, in float64 like `sinusoidal_encoding`"
-    place = self.node('Cast', self.node('Range', first, end, np.int64(1)), to=self.onnx.TensorProto.DOUBLE)
+    places = self.node('Cast', self.node('Unsqueeze', places, np.array([1])), to=self.onnx.TensorProto.DOUBLE)
     freq = 10000. ** (-(np.arange(d_model)//2*2) / d_model)
     quarter = np.arange(d_model)%2*np.pi/2                                  # a cosine is a sine, a quarter turn later
-    angle = self.node('Mul', self.node('Unsqueeze', place, np.array([1])), self.constant(freq, 'positions.freq'))
+    angle = self.node('Mul', places, self.constant(freq, 'positions.freq'))                  # [n, d_model]
     return self.as_float(self.node('Sin', self.node('Add', angle, self.constant(quarter, 'positions.quarter'))))
 
 @patch
 def length(self:OnnxGraph,
     x:str, # Any value
     axis:int, # One of its dimensions, from 0
-)->str: # Scalar int64
+)->str: # int64 `[1]`
     "The size of a dimension, when the graph runs"
-    return self.node('Squeeze', self.node('Shape', x, start=axis, end=axis+1), np.array([0]))
+    return self.node('Shape', x, start=axis, end=axis+1)
+
+@patch
+def count(self:OnnxGraph,
+    n:str, # int64 `[1]`
+)->str: # int64 `[n]`
+    "The numbers from 0 to `n-1`"
+    return self.node('Range', np.int64(0), self.node('Squeeze', n, np.array([0])), np.int64(1))
 
 # %% ../nbs/62_onnx.ipynb #0e620028
 @patch
@@ -202,8 +208,8 @@ def norm(self:OnnxGraph,
 )->str: # `[..., d_model]`
     "Normalise as `layer` does"
     if not isinstance(layer, torch.nn.LayerNorm): return x
-    weight,bias = self.constant(layer.weight.float(), f'{name}.weight'),self.constant(layer.bias.float(), f'{name}.bias')
-    return self.node('LayerNormalization', x, weight, bias, axis=-1, epsilon=layer.eps)
+    weights = [self.constant(p.float(), f'{name}.{end}') for end,p in layer.named_parameters()]       # weight, bias
+    return self.node('LayerNormalization', x, *weights, axis=-1, epsilon=layer.eps)
 
 @patch
 def residual(self:OnnxGraph,
@@ -289,7 +295,7 @@ def encoder_graph(
     g,sizes = OnnxGraph(quantize),_sizes(model)
     d,h,head_dim = (sizes[n] for n in ('d_model', 'heads', 'head_dim'))
     x = g.lookup('src', model.src_embed.weight, 'src_embed.weight')
-    x = g.node('Add', x, g.positions(np.int64(0), g.length('src', 1), d))
+    x = g.node('Add', x, g.positions(g.count(g.length('src', 1)), d))
     mask = g.node('Unsqueeze', 'src_mask', np.array([1, 2]))                             # [batch, 1, 1, src_len]
     for i,l in enumerate(model.encoder):
         name,a = f'encoder.{i}',l.self_attn
@@ -329,7 +335,8 @@ def decoder_layer(self:OnnxGraph,
         return self.merge(mixed, f'{name}.cross_attn', l.cross_attn)
     x = self.residual(x, f'{name}.self_attn_res', l.self_attn_res, look_back)
     x = self.residual(x, f'{name}.cross_attn_res', l.cross_attn_res, look_at_source)
-    return self.residual(x, f'{name}.ffn_res', l.ffn_res, lambda y: self.feed_forward(y, f'{name}.ffn', l.ffn)), present, *looked
+    x = self.residual(x, f'{name}.ffn_res', l.ffn_res, lambda y: self.feed_forward(y, f'{name}.ffn', l.ffn))
+    return x, present, *looked
 
 # %% ../nbs/62_onnx.ipynb #0e620036
 def decoder_graph(
@@ -339,9 +346,8 @@ def decoder_graph(
     "Write one step of the decoder with a key–value cache"
     g,sizes,output = OnnxGraph(quantize),_sizes(model),model.output_proj.weight
     n,h,head_dim = len(model.decoder),sizes['heads'],sizes['head_dim']
-    first = g.length('past', 2)
     x = g.lookup(g.node('Unsqueeze', 'token', np.array([1])), model.tgt_embed.weight, 'tgt_embed.weight')
-    x = g.node('Add', x, g.positions(first, g.node('Add', first, np.int64(1)), sizes['d_model']))
+    x = g.node('Add', x, g.positions(g.length('past', 2), sizes['d_model']))
     mask = g.node('Unsqueeze', 'src_mask', np.array([1, 2]))
     past,cross = (g.node('Split', name, outputs=2*n, axis=1) for name in ('past', 'cross'))
     present,looked = [],[]
@@ -352,11 +358,13 @@ def decoder_graph(
     tied = output is model.tgt_embed.weight
     logits = g.product(x, output, 'tgt_embed.weight' if tied else 'output_proj.weight')
     def cache(length): return 'float',['batch', 2*n*h, length, head_dim]
-    source = 'bool',['batch', 'src_len']
-    return g.finish('decoder', dict(token=('int64', ['batch']), past=cache('past_len'), cross=cache('src_len'), src_mask=source),
+    inputs = dict(token=('int64', ['batch']), past=cache('past_len'), cross=cache('src_len'),
+                  src_mask=('bool', ['batch', 'src_len']))
+    present,looked = (g.node('Concat', *values, axis=1) for values in (present, looked))
+    return g.finish('decoder', inputs,
                     dict(logits=('float', ['batch', len(output)], logits),
-                         present=(*cache('new_len'), g.node('Concat', *present, axis=1)),
-                         attention=('float', ['batch', n, 'src_len'], g.node('Concat', *looked, axis=1))), sizes)
+                         present=(*cache('new_len'), present),
+                         attention=('float', ['batch', n, 'src_len'], looked)), sizes)
 
 # %% ../nbs/62_onnx.ipynb #0e620045
 def _session(path, inputs, threads):
@@ -482,7 +490,7 @@ def export_onnx(
     if quantize not in ('', 'fp16', 'int8'):
         raise InputError(f'quantize {printable(quantize)}: format onnx has fp16 and int8, and float32 without')
     if not isinstance(translator.model, PackedTransformer):
-        raise InputError(f'format onnx: holds the Transformer of chapter 13, and this is another model, '
+        raise InputError(f'format onnx: holds a Transformer as kotrans has it, and this is another model, '
                          f'{type(translator.model).__name__}; take a checkpoint of --model transformer')
     model,folder = translator.model.model,Path(folder)
     told = dict(rounding=half_rounding(model)) if quantize=='fp16' else {}
@@ -501,8 +509,8 @@ def load_onnx(
     **options # What `Translator` takes beside the model
 )->Translator: # Its arithmetic is onnxruntime's
     "A translator made of exported files alone"
-    folder = Path(folder)
-    return Translator(OnnxModel(folder, threads), *(Tokenizer(folder/f'{n}.spm') for n in ('source', 'target')), **options)
+    tokenizers = (Tokenizer(Path(folder)/f'{n}.spm') for n in ('source', 'target'))
+    return Translator(OnnxModel(folder, threads), *tokenizers, **options)
 
 # %% ../nbs/62_onnx.ipynb #0e620061
 def check_onnx(
