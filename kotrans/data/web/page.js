@@ -30,7 +30,7 @@ function build(root) {
   form.append(make('label', {for: id}, 'Korean text, one sentence a line'), input,
     make('p', {id: `${id}-hint`, class: 'kotrans-hint'}, `Ctrl + Enter translates. At most ${LIMIT} characters.`),
     examples, make('div', {class: 'kotrans-row'}, button,
-      make('label', {for: choice.id}, 'Translations of each line '), choice));
+      make('span', {}, make('label', {for: choice.id}, 'Translations of each line '), choice)));
   root.classList.add('kotrans');
   root.replaceChildren(form, status, bar, said, results);
   return {root, form, input, choice, button, examples, status, bar, said, results};
@@ -76,6 +76,7 @@ function ready(ui, translator, options) {
   ui.button.disabled = false;
   ui.status.textContent = 'Ready.';
   ui.root.dispatchEvent(new CustomEvent('kotrans-ready'));
+  if (options.text) { ui.input.value = options.text; ui.form.requestSubmit(); }
 }
 
 // Translate what stands in the form; a later call makes an earlier one stop
@@ -154,7 +155,12 @@ function picture({source, target, weights}) {
   return box;
 }
 
-// Every element that asks for it; `?beam=1` in the address is quick, greedy search
-const beam = Number(new URLSearchParams(location.search).get('beam'));
-const asked = beam === 1 ? {method: 'greedy'} : beam > 1 ? {method: 'beam', beam_size: Math.min(beam, 16)} : {};
-for (const element of document.querySelectorAll('[data-kotrans]')) mount(element, asked);
+// What the address asks for: `?beam=1` is quick, greedy search; a text behind `#`, which browsers send to nobody
+function asked() {
+  const beam = Number(new URLSearchParams(location.search).get('beam')), options = {};
+  if (beam >= 1) Object.assign(options, {method: beam < 2 ? 'greedy' : 'beam', beam_size: Math.min(Math.trunc(beam), 16)});
+  try { options.text = decodeURIComponent(location.hash.slice(1)); } catch { /* no text */ }
+  return options;
+}
+
+for (const element of document.querySelectorAll('[data-kotrans]')) mount(element, asked());

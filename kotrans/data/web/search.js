@@ -14,8 +14,9 @@ export function logSum(row) {
 
 // How long a translation of `n` source tokens, end mark included, may and must be
 function limits(n, o) {
-  const longest = Math.trunc(n * o.max_len_a) + o.max_len_b;
-  return {longest, shortest: Math.min(Math.trunc(n * o.min_len_a) + o.min_len_b, longest)};
+  const times = a => Math.trunc(Math.fround(n * Math.fround(a)));     // in single precision, as kotrans multiplies
+  const longest = times(o.max_len_a) + o.max_len_b;
+  return {longest, shortest: Math.min(times(o.min_len_a) + o.min_len_b, longest)};
 }
 
 // Set what may not be token `t` to minus infinity
