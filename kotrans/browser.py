@@ -28,7 +28,7 @@ from .translator import Translator,check_texts
 
 # %% ../nbs/63_browser.ipynb #63a00007
 _DATA = resources.files('kotrans')/'data'
-SOURCES = ('index.html', 'page.css', 'page.js', 'kotrans.js', 'search.js', 'pieces.js', 'text.js') # Files of the page in `kotrans/data/web`
+SOURCES = ('index.html', 'page.css', 'page.js', 'kotrans.js', 'search.js', 'pieces.js', 'text.js') # Files of the page
 
 def _source(name, folder='web'): return (_DATA/folder/name).read_bytes()
 
@@ -42,7 +42,8 @@ def _node(folder=None):
             for f in SOURCES: (Path(d)/f).write_bytes(_source(f))
         (Path(d)/'node.js').write_bytes(_source('node.js', 'web_check'))
         (Path(d)/'package.json').write_text('{"type": "module"}')
-        with subprocess.Popen([shutil.which('node'), 'node.js'], cwd=d, stdin=-1, stdout=-1, encoding='utf-8') as process:
+        command = [shutil.which('node'), 'node.js']
+        with subprocess.Popen(command, cwd=d, stdin=-1, stdout=-1, encoding='utf-8') as process:
             yield partial(_call, process)
             process.stdin.close()
 
@@ -76,12 +77,13 @@ def web_vocabulary(
 # %% ../nbs/63_browser.ipynb #63a00022
 def _check_vocabulary(tokenizer, proto):
     "Refuse a vocabulary that `pieces.js` can't cut with"
-    again = 'train the model with a vocabulary of kotrans-train-tokenizer'
+    again,spec = 'train the model with a vocabulary of kotrans-train-tokenizer',proto.normalizer_spec
     if tokenizer.morphemes: raise InputError(f'format web: has no analyser of morphemes; {again} without --morphemes')
-    if proto.trainer_spec.model_type!=1: raise InputError(f'format web: cuts unigram vocabularies only; {again} --tokenizer-type unigram')
-    if proto.normalizer_spec.precompiled_charsmap or proto.trainer_spec.treat_whitespace_as_suffix:
-        raise InputError(f'format web: the vocabulary normalises text by rules of its own '
-                         f'({printable(proto.normalizer_spec.name)}), which the page lacks; {again}')
+    if proto.trainer_spec.model_type!=1:
+        raise InputError(f'format web: cuts unigram vocabularies only; {again} --tokenizer-type unigram')
+    if spec.precompiled_charsmap or proto.trainer_spec.treat_whitespace_as_suffix:
+        raise InputError(f'format web: the vocabulary normalises text by rules of its own ({printable(spec.name)}), '
+                         f'which the page lacks; {again}')
 
 # %% ../nbs/63_browser.ipynb #63a00038
 _KNOWN = 'method beam_size n_best length_penalty length_norm max_len_a max_len_b min_len_a min_len_b'.split()
@@ -93,15 +95,16 @@ def _search_facts(translator):
         if f.name in _KNOWN: continue
         if getattr(translator.options, f.name)!=getattr(plain, f.name):
             raise InputError(f'format web: the page has no {f.name}; leave it at {getattr(plain, f.name)}')
-    if translator.options.method=='sample': raise InputError('format web: the page does not sample; take method beam or greedy')
-    for name,there in (('a shortlist', translator.shortlist), ('split_sentences', translator.split_sentences)):
-        if there: raise InputError(f'format web: the page has no {name[2:] if name[1]==" " else name}; leave it out')
+    if translator.options.method=='sample':
+        raise InputError('format web: the page does not sample; take method beam or greedy')
+    for name in ('shortlist', 'split_sentences'):
+        if getattr(translator, name): raise InputError(f'format web: the page has no {name}; leave it out')
     return {name: getattr(translator.options, name) for name in _KNOWN}
 
 # %% ../nbs/63_browser.ipynb #63a00040
-RUNTIME = dict(name='onnxruntime-web', version='1.30.0', licence='MIT', integrity='sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosX'
-               'HF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==') # The engine, and its checksum in npm's form
-_ARCHIVE = '{name}-{version}.tgz'.format(**RUNTIME)
+_CHECKSUM = 'sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=='
+RUNTIME = dict(name='onnxruntime-web', version='1.30.0', licence='MIT', integrity=_CHECKSUM) # What is got from npm
+_NAME,_ARCHIVE = (form.format(**RUNTIME) for form in ('{name} {version}', '{name}-{version}.tgz'))
 _ENGINE = {'ort.wasm.bundle.min.mjs': 'onnxruntime/ort.wasm.bundle.min.js',     # some servers don't know .mjs
            'ort-wasm-simd-threaded.wasm': 'onnxruntime/ort-wasm-simd-threaded.wasm'}
 
@@ -113,7 +116,7 @@ def fetch_runtime(
     place = folder/_ARCHIVE
     if not place.exists(): _download(place)
     data = place.read_bytes()
-    if not _is_runtime(data): raise InputError(f"{place}: is not {RUNTIME['name']} {RUNTIME['version']}; remove the file, and try again")
+    if not _is_runtime(data): raise InputError(f'{place}: is not {_NAME}; remove the file, and try again')
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         return {new: archive.extractfile(f'package/dist/{old}').read() for old,new in _ENGINE.items()}
 
@@ -122,19 +125,21 @@ def _is_runtime(data): return RUNTIME['integrity']=='sha512-'+b64encode(hashlib.
 # %% ../nbs/63_browser.ipynb #63a00041
 def _download(place):
     "Get the archive from the registry of npm (that of npm's settings in the environment), and keep it if it is sound"
-    registry = os.environ.get('npm_config_registry') or os.environ.get('NPM_CONFIG_REGISTRY') or 'https://registry.npmjs.org'
+    names = 'npm_config_registry','NPM_CONFIG_REGISTRY'
+    registry = next(filter(None, map(os.environ.get, names)), 'https://registry.npmjs.org')
     url = f"{registry.rstrip('/')}/{RUNTIME['name']}/-/{_ARCHIVE}"
     remedy = f'put the file there yourself: {place}'
     try:
         if not url.startswith(('https:', 'http:')): raise ValueError('no address of the web')
         with urlopen(url, timeout=60) as answer: data = answer.read(2**27)
     except (OSError, ValueError) as e:
-        raise InputError(f'{printable(url, 120)}: cannot be fetched ({printable(getattr(e, "reason", e))}); {remedy}') from None
-    if not _is_runtime(data): raise InputError(f"{printable(url, 120)}: is not what {RUNTIME['name']} {RUNTIME['version']} was; {remedy}")
+        why = printable(getattr(e, 'reason', e))
+        raise InputError(f'{printable(url, 120)}: cannot be fetched ({why}); {remedy}') from None
+    if not _is_runtime(data): raise InputError(f'{printable(url, 120)}: is not what {_NAME} was; {remedy}')
     with atomic_write(place) as f: f.write(data)
 
 # %% ../nbs/63_browser.ipynb #63a00047
-EXAMPLES = ('저는 학생이에요.', '어제 비가 많이 왔어요.', '친구하고 같이 영화를 봤어요.') # I am a student. It rained a lot yesterday. I saw a film with a friend.
+EXAMPLES = ('저는 학생이에요.', '어제 비가 많이 왔어요.', '친구하고 같이 영화를 봤어요.') # To be tried in the page
 
 def export_web(
     translator:Translator, # What to export
@@ -145,27 +150,35 @@ def export_web(
 )->dict: # Facts: `files` with their sizes, `first_load` in bytes, `opset`, `runtime`
     "Write a page that translates by itself; an `InputError` for what it can't do"
     options,facts,packed = _search_facts(translator),*_packed_model(translator, quantize)
-    engine = runtime or fetch_runtime()
-    packed |= {f'{name}.gz': gzip.compress(data, 9, mtime=0) for name,data in engine.items() if name.endswith('.wasm')}
-    plain = {name: data for name,data in engine.items() if not name.endswith('.wasm')} | {name: _source(name) for name in SOURCES}
-    about = dict(kotrans=kotrans.__version__, source=translator.src_tokenizer.fingerprint(), target=translator.tgt_tokenizer.fingerprint(),
-                 quantize=quantize, opset=facts['opset'], runtime=RUNTIME, max_len=translator.max_len, copy=translator.copy,
-                 options=options, examples=[normalise(e) for e in examples], files={n: len(d) for n,d in sorted(packed.items())},
-                 fold=fold_table())
-    files = packed | plain | {'model.json': json_text(about, indent=1).encode()+b'\n', 'onnxruntime/LICENSE': _source('onnxruntime-LICENSE')}
+    engine = fetch_runtime() if runtime is None else runtime
+    packed |= {f'{name}.gz': _gzip(data) for name,data in engine.items() if name.endswith('.wasm')}
+    plain = {name: data for name,data in engine.items() if not name.endswith('.wasm')}
+    plain |= {name: _source(name) for name in SOURCES} | {'onnxruntime/LICENSE': _source('onnxruntime-LICENSE')}
+    about = _about(translator) | dict(quantize=quantize, opset=facts['opset'], options=options,
+                                      examples=[normalise(e) for e in examples],
+                                      files={n: len(packed[n]) for n in sorted(packed)})
+    files = packed | plain | {'model.json': json_text(about, indent=1).encode()+b'\n'}
     for name,data in files.items():
         with atomic_write(Path(folder)/name) as f: f.write(data)
-    sizes = {n: len(d) for n,d in sorted(files.items())}
+    sizes = {n: len(files[n]) for n in sorted(files)}
     return dict(files=sizes, first_load=sum(sizes.values()), opset=facts['opset'], runtime=RUNTIME)
+
+def _gzip(data): return gzip.compress(data, 9, mtime=0)                      # without the time: the same bytes again
+
+def _about(translator):
+    "What the page and its reader want to know of a translator"
+    return dict(kotrans=kotrans.__version__, source=translator.src_tokenizer.fingerprint(),
+                target=translator.tgt_tokenizer.fingerprint(), runtime=RUNTIME, max_len=translator.max_len,
+                copy=translator.copy, fold=fold_table())
 
 def _packed_model(translator, quantize):
     "The facts of the ONNX export, and its graphs and the vocabularies compressed: name → bytes"
-    files = {f'{side}.json': json_text(web_vocabulary(t)).encode() for side,t in
-             (('source', translator.src_tokenizer), ('target', translator.tgt_tokenizer))}
+    sides = dict(source=translator.src_tokenizer, target=translator.tgt_tokenizer)
+    files = {f'{side}.json': json_text(web_vocabulary(t)).encode() for side,t in sides.items()}
     with tempfile.TemporaryDirectory() as d:
         facts = export_onnx(translator, Path(d), quantize)
         files |= {name: (Path(d)/name).read_bytes() for name in ('encoder.onnx', 'decoder.onnx')}
-    return facts,{f'{name}.gz': gzip.compress(data, 9, mtime=0) for name,data in files.items()}
+    return facts,{f'{name}.gz': _gzip(data) for name,data in files.items()}
 
 # %% ../nbs/63_browser.ipynb #63a00058
 class _Server(ThreadingHTTPServer):
@@ -175,6 +188,8 @@ class _Server(ThreadingHTTPServer):
         self.check = {f'/{f}': _source(f, 'web_check') for f in ('check.html', 'check.js')}
         self.check['/check.json'] = json.dumps(given).encode()
         self.cut,self.refused,self.report,self.done = False,[],None,Event()
+
+    def url(self, name): return f'http://127.0.0.1:{self.server_port}/{name}'
 
 class _Handler(SimpleHTTPRequestHandler):
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {'.js': 'text/javascript', '.gz': 'application/gzip'}
@@ -202,10 +217,10 @@ def _browser():
 @contextmanager
 def _open_browser(*arguments):
     "Runs the browser without a window and with a profile of its own, while the block runs"
-    root = ['--no-sandbox'] if hasattr(os, 'geteuid') and os.geteuid()==0 else []   # Chromium's own sandbox refuses root
-    quiet = '--headless=new --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync'
+    root = ['--no-sandbox'] if hasattr(os, 'geteuid') and os.geteuid()==0 else []   # Chromium's sandbox refuses root
+    quiet = 'headless=new disable-gpu no-first-run disable-background-networking disable-component-update disable-sync'
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [_browser(), *quiet.split(), *root, f'--user-data-dir={profile}', *arguments]
+        command = [_browser(), *(f'--{o}' for o in quiet.split()), *root, f'--user-data-dir={profile}', *arguments]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try: yield process
         finally:
@@ -225,11 +240,12 @@ def _served(folder, given=None):
 def _in_browser(folder, lines, beam_size, timeout):
     "What the page in `folder` makes of `lines`: a dict for each line, the name of the browser, requests after the cut"
     given = dict(lines=lines, query=f'?beam={beam_size}', n_best=1)
-    with _served(folder, given) as server, _open_browser(f'http://127.0.0.1:{server.server_port}/check.html') as process:
+    with _served(folder, given) as server, _open_browser(server.url('check.html')) as process:
         for _ in range(timeout):
             if server.done.wait(1) or process.poll() is not None: break
         report = server.report or dict(error=f'no answer in {timeout} s')
-        if 'error' in report: raise InputError(f"{folder}: the page does not work in {_browser()}: {printable(report['error'], 200)}")
+        if 'error' in report:
+            raise InputError(f"{folder}: the page does not work in {_browser()}: {printable(report['error'], 200)}")
     version = re.search(r'Chrome/(\d+)', report['browser'])
     return report['results'],f"Chromium {version[1] if version else ''}",server.refused
 
@@ -249,7 +265,7 @@ def check_web(
     quantize:str='', # As it was exported; the files know it themselves
     beam_size:int=1, # 1 for greedy search
     timeout:int=900, # Seconds to wait for the browser
-)->dict: # `sentences`, `identical`, `worst` (difference of a log-probability), `what`, `ms` a sentence, `requests` after loading
+)->dict: # `sentences`, `identical`, `worst` difference, `what`; and `ms` a sentence, `requests` after loading
     "Type `sentences` into the page, and compare it with `translator`; an `InputError` without a browser and `node`"
     lines = check_texts(sentences, 'sentences')
     for i,line in enumerate(lines):

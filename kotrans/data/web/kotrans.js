@@ -34,7 +34,8 @@ export class Translator {
     const [ort] = await Promise.all([import(RUNTIME), ...Object.keys(facts.files).map(async name => {
       files[name.replace(/\.gz$/, '')] = await unpack(await read(name, tell));
     })]);
-    const tokenizers = ['source.json', 'target.json'].map(f => new Tokenizer(JSON.parse(text.decode(files[f])), facts.fold));
+    const vocabularies = ['source.json', 'target.json'].map(name => JSON.parse(text.decode(files[name])));
+    const tokenizers = vocabularies.map(vocabulary => new Tokenizer(vocabulary, facts.fold));
     return new Translator(facts, await Model.load(ort.default ?? ort, files), ...tokenizers);
   }
 

@@ -3,6 +3,7 @@
 import {Translator} from './kotrans.js';
 
 const LIMIT = 2000;                                                   // characters taken at once
+const LEAST = 0.05;                                                   // attention that is shown
 let count = 0;                                                        // of elements with an id
 
 // An element with attributes and children; a string among these is text
@@ -95,7 +96,9 @@ async function run(ui, translator, options) {
     if (ui.run !== number) return;
     found.push(result);
     ui.results.append(show(result, lines.length === 1));
-    if (result.parts > 1) notes.push(`Line ${found.length} is longer than the model reads at once; it was read in ${result.parts} parts.`);
+    if (result.parts > 1) {
+      notes.push(`Line ${found.length} is longer than the model reads at once; it was read in ${result.parts} parts.`);
+    }
   }
   const seconds = (performance.now() - start) / 1000;
   ui.status.textContent = [`${plural(found.length, 'line')} in ${seconds.toFixed(2)} s.`, ...notes].join(' ');
@@ -106,13 +109,15 @@ async function run(ui, translator, options) {
 // A line, its translation, the others, and the picture of its attention
 function show({source, candidates}, open) {
   const [first, ...others] = candidates, box = make('article');
-  box.append(make('p', {lang: 'ko', class: 'kotrans-source'}, source), make('p', {lang: 'en', class: 'kotrans-best'}, first.text));
+  const fold = (title, ...children) => make('details', open ? {open: ''} : {}, make('summary', {}, title), ...children);
+  box.append(make('p', {lang: 'ko', class: 'kotrans-source'}, source),
+    make('p', {lang: 'en', class: 'kotrans-best'}, first.text));
   if (others.length) {
     const list = make('ol', {lang: 'en', start: 2}, ...others.map(c => make('li', {}, c.text)));
-    box.append(make('details', open ? {open: ''} : {}, make('summary', {}, 'Other translations'), list));
+    box.append(fold('Other translations', list));
   }
   const drawn = first.parts.filter(part => part.target.length && part.source.length).map(picture);
-  if (drawn.length) box.append(make('details', open ? {open: ''} : {}, make('summary', {}, 'Which words it looked at'), ...drawn));
+  if (drawn.length) box.append(fold('Which words it looked at', ...drawn));
   return box;
 }
 
@@ -120,19 +125,19 @@ const percent = x => `${Math.round(100 * x)}%`;
 
 // The strongest of some weights, as words and shares
 function strongest(weights, names) {
-  const order = weights.map((_, i) => i).sort((a, b) => weights[b] - weights[a]);
-  return order.slice(0, 3).filter(i => weights[i] >= 0.05).map(i => `${names[i]} ${percent(weights[i])}`).join(', ') || 'nothing much';
+  const order = weights.map((_, i) => i).filter(i => weights[i] >= LEAST).sort((a, b) => weights[b] - weights[a]);
+  return order.slice(0, 3).map(i => `${names[i]} ${percent(weights[i])}`).join(', ') || 'nothing much';
 }
 
 // Two columns of words, and a line for each pair, as dark as its weight
 function picture({source, target, weights}) {
   const rows = Math.max(source.length, target.length), ns = 'http://www.w3.org/2000/svg';
   const svg = document.createElementNS(ns, 'svg'), lines = [];
-  for (const [name, value] of Object.entries({viewBox: '0 0 100 100', preserveAspectRatio: 'none', 'aria-hidden': 'true'})) {
-    svg.setAttribute(name, value);
-  }
+  svg.setAttribute('viewBox', '0 0 100 100');
+  svg.setAttribute('preserveAspectRatio', 'none');
+  svg.setAttribute('aria-hidden', 'true');
   weights.forEach((row, t) => row.forEach((weight, s) => {
-    if (weight < 0.05) return;
+    if (weight < LEAST) return;
     const line = document.createElementNS(ns, 'line');
     const ends = {x1: 0, y1: 100 * (s + .5) / source.length, x2: 100, y2: 100 * (t + .5) / target.length};
     for (const [name, value] of Object.entries(ends)) line.setAttribute(name, value);
@@ -158,7 +163,8 @@ function picture({source, target, weights}) {
 // What the address asks for: `?beam=1` is quick, greedy search; a text behind `#`, which browsers send to nobody
 function asked() {
   const beam = Number(new URLSearchParams(location.search).get('beam')), options = {};
-  if (beam >= 1) Object.assign(options, {method: beam < 2 ? 'greedy' : 'beam', beam_size: Math.min(Math.trunc(beam), 16)});
+  if (beam >= 1) options.beam_size = Math.min(Math.trunc(beam), 16);
+  if (beam >= 1) options.method = beam < 2 ? 'greedy' : 'beam';
   try { options.text = decodeURIComponent(location.hash.slice(1)); } catch { /* no text */ }
   return options;
 }
