@@ -105,7 +105,7 @@ export class Model {
   async step(tokens, state) {
     const token = new this.ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [tokens.length]);
     const out = await this.decoder.run({token, ...state}, ['logits', 'present', 'attention']);
-    const [rows, layers, n] = out.attention.dims, vocabulary = out.logits.dims[1];
+    const [, layers, n] = out.attention.dims, vocabulary = out.logits.dims[1];
     const slice = (tensor, start, length) => tensor.data.slice(start, start + length);
     return {state: {...state, past: out.present},
       logits: tokens.map((_, i) => slice(out.logits, i * vocabulary, vocabulary)),
