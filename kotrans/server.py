@@ -186,7 +186,7 @@ class Limits:
     max_characters:int=5000 # Most characters of a request
     max_sentences:int=100 # Most sentences of a request, a line being one
     rate:int=0 # Most requests a minute from one address; 0 is no limit
-    timeout:float=30. # Seconds that a request may take to arrive; a server that stops waits as long for what runs
+    timeout:float=30. # Seconds that a request may take to arrive, and that a server which stops waits for what runs
     allow_origin:str='' # Sites whose pages may ask, with commas between, such as https://example.org; * is all
 
     def __post_init__(self):
@@ -449,7 +449,8 @@ def _add_translation(app, service, fastapi):
         return dict(requestBody=dict(required=True, content={kind: dict(schema=schema) for kind in kinds}))
     errors = {status: dict(model=Error) for status in (400, 403, 408, 413, 415, 429, 500, 503)}
 
-    @app.post('/translate', openapi_extra=body(request_form().model_json_schema()), responses=errors | {200: dict(model=Answer)})
+    schema = request_form().model_json_schema()
+    @app.post('/translate', openapi_extra=body(schema), responses=errors | {200: dict(model=Answer)})
     async def translate(request:Request):
         "Translate a text or a list of texts"
         found = parse_body(await read_body(request, service.limits), request.headers.get('content-type', ''))
