@@ -67,7 +67,9 @@ RANGES = { # Name → which numbers it may be
     # what commands take beside these
     'workers': Range(0, 1024), 'last': Range(1, 10**6), 'small_size': Range(100, 10**9),
     'best': Range(1, 100_000), 'common': Range(0, 1_000_000), 'rounds': Range(1, 10_000), 'pairs': Range(1, 10**9),
-    'resamples': Range(100, 100_000), **_counts('layer head max_samples limit')}
+    'resamples': Range(100, 100_000), **_counts('layer head max_samples limit'),
+    'port': Range(0, 65_535), **_counts('max_queue max_characters max_sentences', 1, 10**6),
+    'max_wait_ms': Range(0, 60_000), 'rate': Range(0, 10**6), 'timeout': Range(above=0, most=3600)}
 
 # %% ../nbs/02_config.ipynb #02c0a005
 PATHS = frozenset('''data_dir vocab_dir encoded_dir checkpoint_dir log_dir shards test_files config resume
@@ -269,7 +271,7 @@ class BatchConfig(ConfigFields):
 class OptimizerConfig(ConfigFields):
     "Loss and optimizer"
     label_smoothing:float=0.1 # Probability given to wrong tokens (paper, section 5.4)
-    optimizer:Literal['adam', 'muon']='adam' # Adam, as in the paper; muon, for the matrices between layers, learns more a step
+    optimizer:Literal['adam', 'muon']='adam' # adam, as in the paper, or muon for the matrices between layers
     grad_clip:float=1.0 # Largest norm of the gradient; 0 does not clip
     adam_beta1:float=0.9 # Adam's decay of the mean (paper, section 5.3)
     adam_beta2:float=0.98 # Adam's decay of the square

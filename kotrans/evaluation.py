@@ -21,7 +21,7 @@ import sacrebleu,torch
 from sacrebleu.significance import PairedTest,estimate_ci
 import kotrans
 from .batching import collate,make_batches
-from .checkpoint import pick_device,read_model,restore,run_id
+from .checkpoint import model_file,pick_device,read_model,restore,run_id
 from .cli import run_command
 from .config import TransformerConfig,need_memory
 from .encoding import encode_corpus
@@ -393,7 +393,8 @@ def _read_hypotheses(names, test):
 def _checked_model(path):
     "What is recorded of a checkpoint; an `InputError` if it holds no model"
     state,config,*_ = read_model(path)
-    return dict(model_sha256=file_sha256(path), run=run_id(state), step=state.get('step', 0), config=config.to_dict())
+    return dict(model_sha256=file_sha256(model_file(path)), run=run_id(state), step=state.get('step', 0),
+                config=config.to_dict())
 
 # %% ../nbs/50_evaluation.ipynb #5b00ebbc
 def _translated(path, test, device, resamples, how):

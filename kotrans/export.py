@@ -24,6 +24,7 @@ from .cli import run_command
 from .config import PATHS,TransformerConfig
 from .corpora import embedded_corpus
 from .evaluation import read_evaluations,score_table
+from .fast_decoding import SearchOptions
 from .files import InputError,atomic_write,file_sha256,notify,printable,write_json
 from .formats import import_extra,json_value,text_lines
 from .packing import PackedTransformer
@@ -61,17 +62,18 @@ def _described(model, max_len):
         shared_vocab=model.src_embed.weight is model.tgt_embed.weight)
 
 # %% ../nbs/60_export.ipynb #2e9d869d
-FORMATS = dict(safetensors='kotrans.export', huggingface='kotrans.export', ctranslate2='kotrans.export_ctranslate2',
-               onnx='kotrans.export_onnx', web='kotrans.browser') # Format → module that writes and checks it
+FORMATS = dict(safetensors=('kotrans.export', 'export'), huggingface=('kotrans.export', 'export'),
+               ctranslate2=('kotrans.export_ctranslate2', 'ctranslate2'), onnx=('kotrans.export_onnx', 'export'),
+               web=('kotrans.browser', 'export')) # Format → module that writes and checks it, extra that it needs
 
 def format_functions(
     name:str, # One of `FORMATS`
 )->tuple: # Its `export_NAME` and its `check_NAME`
     "Find the two functions of a format; a package that they need and that isn't there is an `InputError`"
     if name not in FORMATS: raise InputError(f"format {printable(name)}: there are {', '.join(FORMATS)}")
-    try: module = importlib.import_module(FORMATS[name])
+    module,extra = FORMATS[name]
+    try: module = importlib.import_module(module)
     except ModuleNotFoundError as e:
-        extra = 'ctranslate2' if name=='ctranslate2' else 'export'
         raise InputError(f"format {name} needs {e.name}: pip install 'kotrans[{extra}]'") from None
     return getattr(module, f'export_{name}'), getattr(module, f'check_{name}')
 
@@ -576,8 +578,10 @@ def _generated(theirs, tokenizer, sentences, beam_size):
     order,out = sorted(range(len(sentences)), key=lambda i: len(sentences[i])),[None]*len(sentences)
     for rows in (order[i:i+32] for i in range(0, len(order), 32)):
         batch = tokenizer([sentences[i] for i in rows], return_tensors='pt', padding=True)
-        found = tokenizer.batch_decode(theirs.generate(**batch, num_beams=beam_size), skip_special_tokens=True)
-        for i,text in zip(rows, found): out[i] = text
+        found = theirs.generate(**batch, num_beams=beam_size)
+        longest = batch['attention_mask'].sum(1).tolist()          # kotrans has a limit for each sentence, not for a batch
+        found = [ids[:n+SearchOptions().max_len_b+1] for ids,n in zip(found, longest)]
+        for i,text in zip(rows, tokenizer.batch_decode(found, skip_special_tokens=True)): out[i] = text
     return out
 
 @torch.inference_mode()

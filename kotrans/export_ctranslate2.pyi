@@ -13,7 +13,7 @@ class CTranslate2Model:
     folder: Path
     process: Any
     positions: Any
-    translator: ct.Translator
+    translator: Any
     words: Any
     numbers: dict
     def __init__(self, folder, tokenizers, int8: bool=False, workers: int=1, threads: int=1) -> None: ...

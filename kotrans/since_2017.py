@@ -27,7 +27,7 @@ def orthogonalize(
 
 # %% ../nbs/17_since_2017.ipynb #17c0a021
 def layer_matrices(
-    model:torch.nn.Module, # A model of this book; its embeddings and its output projection are named as the Transformer's
+    model:torch.nn.Module, # Its embeddings and output projection have the Transformer's names
 )->list: # Parameters, in the model's order
     "The matrices between layers: all parameters of two dimensions but embeddings and output projection"
     ends = 'src_embed', 'tgt_embed', 'output_proj'
@@ -37,7 +37,7 @@ def layer_matrices(
 class Muon(torch.optim.Optimizer):
     "Muon for some matrices (Jordan et al. 2024; size of the step: Liu et al. 2025), Adam for all other parameters"
     def __init__(self,
-        adam:torch.optim.Optimizer, # An Adam or AdamW of the other parameters, whose rate, groups and state become this one's too
+        adam:torch.optim.Optimizer, # Adam or AdamW of all others; its groups and state become this one's
         matrices:list, # Parameters of two dimensions
         momentum:float=.95, # Decay of the average of the gradient
         weight_decay:float=0., # Decay of the matrices, times the learning rate
@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
     ): # What `closure` returns
         "Move all parameters, each by its own rule, along the gradients that they hold"
         *rest,own = self.param_groups
-        self.adam.state,self.adam.param_groups = self.state,rest           # a loaded state has taken the place of the old one
+        self.adam.state,self.adam.param_groups = self.state,rest     # after loading, these are new objects
         loss = self.adam.step(closure)
         shapes = {}
         for p in own['params']:

@@ -2,13 +2,15 @@
 from typing import Any
 from .fast_decoding import SearchOptions
 from dataclasses import dataclass
-__all__ = ['Candidate', 'Translator', 'check_texts', 'line_windows']
+from typing import Literal
+__all__ = ['Candidate', 'ENGINES', 'Translator', 'check_texts', 'line_windows']
 
+ENGINES: dict
 class Translator:
     options: SearchOptions
-    model: Any
     src_tokenizer: Any
     tgt_tokenizer: Any
+    engine: Literal['torch', 'ctranslate2']
     shortlist: Any
     batch_size: int
     batch_tokens: int
@@ -16,13 +18,14 @@ class Translator:
     workers: int
     split_sentences: bool
     copy: bool
-    device: Any
     pool: Any
     process: Any
+    model: Any
+    device: Any
     config: Any
-    def __init__(self, model, src_tokenizer, tgt_tokenizer, method: str='beam', beam_size: int=4, length_penalty: float=1.0, batch_size: int=128, batch_tokens: int=4096, max_len: int=0, int8: bool=False, bf16: bool=False, workers: int=0, split_sentences: bool=False, copy: bool=True, shortlist='', **options: SearchOptions) -> None: ...
+    def __init__(self, model, src_tokenizer, tgt_tokenizer, method: str='beam', beam_size: int=4, length_penalty: float=1.0, batch_size: int=128, batch_tokens: int=4096, max_len: int=0, int8: bool=False, bf16: bool=False, workers: int=0, split_sentences: bool=False, copy: bool=True, shortlist='', engine: Literal['torch', 'ctranslate2']='torch', **options: SearchOptions) -> None: ...
     @classmethod
-    def from_checkpoint(cls, path='checkpoints/best_model.pt', device: str='auto', **options): ...
+    def from_checkpoint(cls, path='checkpoints/best_model.pt', device: str='auto', **options) -> 'Translator': ...
     def candidates(self, texts: list, scores: bool=True) -> list: ...
     def translate(self, text): ...
     def lines_out(self, lines: list, echo: bool=False, scores: bool=False) -> list: ...
