@@ -704,7 +704,7 @@ def export(
 
         kotrans-export --format safetensors korean-english
         kotrans-export --format all --check
-        kotrans-export --format huggingface --check --push-to kim/korean-english --dry-run korean-english
+        kotrans-export --push-to kim/korean-english --dry-run korean-english
     """
     _check_wanted(folder, format, check, push_to, dry_run)
     names = [*FORMATS] if format=='all' else [format]
