@@ -579,7 +579,7 @@ def _generated(theirs, tokenizer, sentences, beam_size):
     for rows in (order[i:i+32] for i in range(0, len(order), 32)):
         batch = tokenizer([sentences[i] for i in rows], return_tensors='pt', padding=True)
         found = theirs.generate(**batch, num_beams=beam_size)
-        longest = batch['attention_mask'].sum(1).tolist()          # kotrans has a limit for each sentence, not for a batch
+        longest = batch['attention_mask'].sum(1).tolist()          # kotrans limits each sentence
         found = [ids[:n+SearchOptions().max_len_b+1] for ids,n in zip(found, longest)]
         for i,text in zip(rows, tokenizer.batch_decode(found, skip_special_tokens=True)): out[i] = text
     return out
