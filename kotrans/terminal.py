@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 from .cli import run_command
 from .files import InputError,atomic_write,check_writable,standard_output
+from .packing import worth_int8
 from .formats import open_bytes
 from .fast_decoding import SearchOptions
 from .translator import Translator
@@ -93,7 +94,7 @@ def translate(
     device:str='auto', # cpu, cuda, mps or auto
     batch_size:int=128, # Most sentences translated together
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
-    int8:bool=False, # Multiply in 8 bits: faster on a CPU, and nearly the same
+    int8:bool=False, # Multiply in 8 bits: faster on a CPU with VNNI, and nearly the same
     bf16:bool=False, # Multiply in bfloat16: faster on a CUDA GPU, and nearly the same
     workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
     shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
@@ -114,6 +115,7 @@ def translate(
     talk = text is None and not (file or output) and sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()
     file,output = ('' if name=='-' else name for name in (file, output))
     _check_input(text, file, output, resume_output, errors)
+    int8 = worth_int8(int8) if engine=='torch' else int8
     t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, int8=int8,
         bf16=bf16, workers=workers, shortlist=shortlist, engine=engine,
         split_sentences=split_sentences, copy=copy, **options)
