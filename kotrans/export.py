@@ -27,6 +27,7 @@ from .evaluation import read_evaluations,score_table
 from .fast_decoding import SearchOptions
 from .files import InputError,atomic_write,file_sha256,notify,printable,write_json
 from .formats import import_extra,json_value,text_lines
+from .masking import pad_ids
 from .packing import PackedTransformer
 from .pipeline import sample_pairs
 from .schema import check_values,dict_of,in_file,plain_value,record,text_upto
@@ -567,11 +568,6 @@ def _quiet_transformers():
         transformers.logging.set_verbosity(level)
         if bars: transformers.logging.enable_progress_bar()
 
-def _padded(rows, device='cpu'):
-    "Lists of ids as one tensor `[rows, longest]`"
-    n = max(map(len, rows))
-    return torch.tensor([r+[PAD]*(n-len(r)) for r in rows], device=device)
-
 @torch.inference_mode()
 def _generated(theirs, tokenizer, sentences, beam_size):
     "Translations by `transformers`, 32 sentences of similar length at a time"
@@ -587,7 +583,7 @@ def _generated(theirs, tokenizer, sentences, beam_size):
 @torch.inference_mode()
 def _logit_difference(ours, theirs, sources, targets):
     "Largest difference of the logits of `sources` and `targets`, lists of ids with their marks"
-    src,tgt,worst = _padded(sources),_padded(targets),0.
+    src,tgt,worst = pad_ids(sources),pad_ids(targets),0.
     a = ours(src, tgt)
     b = theirs(input_ids=src, attention_mask=(src!=PAD).long(), decoder_input_ids=tgt).logits[..., :a.size(-1)]
     return float((a-b).abs()[tgt!=PAD].max())
