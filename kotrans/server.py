@@ -19,6 +19,7 @@ from importlib.resources import files
 from urllib.parse import parse_qsl,urlsplit
 from fastcore.basics import patch
 from . import __version__
+from .batching import in_background
 from .cli import run_command
 from .config import check_value
 from .files import InputError,notify,printable
@@ -101,8 +102,7 @@ class Batcher:
         self.translator,self.metrics = translator,metrics or Metrics()
         self.max_batch,self.max_wait,self.max_queue = max_batch,max_wait_ms/1000,max_queue
         self.waiting,self.running,self.closing,self.changed = deque(),0,False,threading.Condition()
-        self.thread = threading.Thread(target=self._work, name='kotrans batches', daemon=True)
-        self.thread.start()
+        self.thread = in_background(self._work, self._leave)
 
     @property
     def queued(self)->int: # Sentences
@@ -133,6 +133,11 @@ def close(self:Batcher):
     "Take no more, finish what waits, and end the thread"
     with self.changed: self.closing = True; self.changed.notify_all()
     self.thread.join()
+
+@patch
+def _leave(self:Batcher):
+    "Take no more, and leave what waits"
+    with self.changed: self.waiting.clear(); self.closing = True; self.changed.notify_all()
 
 # %% ../nbs/64_server.ipynb #64000190
 @patch

@@ -7,11 +7,12 @@ __all__ = ['shard_files', 'open_stream', 'shard_pairs', 'Shards', 'joined', 'enc
 
 # %% ../nbs/39_shards.ipynb #55ba3e5e
 import glob,hashlib,json,os,shutil,sys,threading
+from concurrent.futures import CancelledError
 from itertools import islice
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from .batching import shuffled
+from .batching import in_background,shuffled
 from .cleaning import clean_pairs
 from .files import InputError,file_sha256,printable,read_lines,write_json
 from .cli import run_command
@@ -139,7 +140,7 @@ class Shards:
         self.columns = config.columns or told.get('columns', '')
         self.revision = config.revision or told.get('revision', '')
         self.stream,self.names = open_stream(path, self.revision)
-        self.coming = None                                          # the thread that makes the next
+        self.coming,self.over = None,threading.Event()              # the thread that makes the next; when it is to end
     def __len__(self): return len(self.names)
     def __repr__(self): return f'Shards({self.path}, {len(self)} of them, {self.config.shards_per_epoch} an epoch)'
 
@@ -169,6 +170,7 @@ def _chunks(self:Shards, number, chunk=10_000):
     "The clean pairs of a shard with their lines, some at a time"
     pairs = enumerate(shard_pairs(self.stream, number, self.columns))
     while raw := [*islice(pairs, chunk)]:
+        if self.over.is_set(): raise CancelledError
         kept = [(*clean, line) for line,pair in raw for clean in clean_pairs([pair], self.config).kept]
         if kept:
             ko,en,lines = zip(*kept)
@@ -222,8 +224,7 @@ def at(self:Shards,
         if not self.config.keep_shards:
             for f in self.folder.iterdir():
                 if f.name.isdecimal() and int(f.name) not in {*self.window(epoch), *following}: shutil.rmtree(f)
-        self.coming = threading.Thread(target=self._prepare, args=(following,), daemon=True)
-        self.coming.start()
+        self.coming = in_background(lambda: self._prepare(following), self.over.set)
     broadcast_from_rank0(None, int(os.environ.get('WORLD_SIZE', 1)))     # the others wait
     corpus = joined([open_corpus(self.folder/f'{i:05}') for i in self.window(epoch)])
     if not len(corpus): raise InputError(f'{self.path}: no sentence left to use in shards {self.window(epoch)}')
@@ -234,7 +235,7 @@ def _prepare(self:Shards, numbers):
     "Encode shards that will be needed; an error will come again, and be reported, when they are"
     try:
         for i in numbers: self.encode(i)
-    except InputError: pass
+    except (InputError, CancelledError): pass
 
 # %% ../nbs/39_shards.ipynb #defa1951
 def encode_shards(
