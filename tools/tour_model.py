@@ -3,9 +3,9 @@
     python tools/tour_model.py [FOLDER]
 
 The run is that of `kotrans-train --demo`: preset `tiny` on the `train` part of the embedded corpus, ten minutes on two cores. It also translates
-`bench/first_utterances.tsv`, sentences that somebody thought up who has not seen the corpus. Weights are stored in half precision with `BITS` bits
-of mantissa, so that they take little room in a compressed package; the scores are those of the file. What the run writes goes to FOLDER (a
-temporary one if none is given).
+`bench/first_utterances.tsv`, sentences that somebody thought up who has not seen the corpus. Weights are stored in half precision, the rows of
+matrices in steps of about `STEP` of their standard deviation, so that they take little room in a compressed package; the scores are those of the
+file. What the run writes goes to FOLDER (a temporary one if none is given).
 """
 import json,os,platform,sys,tempfile
 from pathlib import Path
@@ -25,17 +25,18 @@ sys.path.insert(0, str(ROOT/'bench'))
 from turns import machine        # the benchmarks' words for what a number was measured on
 MODEL,RESULT,UNSEEN = ROOT/'kotrans'/'data'/'tour_model.pt', ROOT/'results'/'tour_model.json', ROOT/'bench'/'first_utterances.tsv'
 LARGEST = 3_200_000       # bytes of the file, weights and vocabularies together
-BITS = 3                  # of the ten that a half-precision number has for its mantissa
+STEP = .15                # of a row's standard deviation; rounded to a power of two
 KEEP = dict(save_every=1, keep_checkpoints=0, device='cpu')        # every epoch's checkpoint, to show how it learned
 TESTS = 'test', 'test_everyday'
 SHOWN = '어제 친구하고 영화를 봤어요.', '할머니는 손자에게 줄 사과를 깎고 계셨다.', '비가 많이 와서 버스가 늦게 왔는데 다행히 수업에는 늦지 않았어요.'
 
 def rounded(weights):
-    "The weights in half precision, rounded to `BITS` bits of mantissa; what is tied stays one tensor"
-    made,grain = {},1<<(10-BITS)
+    "The weights in half precision, those of matrices in steps of `STEP`; what is tied stays one tensor"
+    made = {}
     def short(v):
-        bits = v.half().view(torch.int16)
-        return ((bits+grain//2) & -grain).view(torch.float16)
+        if v.dim()<2: return v.half()
+        step = 2.**torch.round(torch.log2(v.std(dim=1, keepdim=True).clamp_min(1e-4)*STEP))
+        return (torch.round(v/step)*step).half()
     return {k: made.setdefault(v.data_ptr(), short(v)) if v.is_floating_point() else v for k,v in weights.items()}
 
 def learning():
