@@ -435,6 +435,7 @@ def compile_layers(
     for m in model.modules():
         if isinstance(m, (EncoderLayer, DecoderLayer)): m.compile(dynamic=True)
 
+# %% ../nbs/33_runs.ipynb #95a39d27
 @patch
 def wrap(self:LoggingTrainer,
     learner:torch.nn.Module, # The model in its loss
