@@ -232,7 +232,7 @@ def add(self:_Coverage, cache, counts=None):
 
 # %% ../nbs/41_fast_decoding.ipynb #b8adb9b1
 @patch
-def penalty(self:_Coverage): return coverage(self.now, self.src, self.beta) if self.beta else 0.          # [batch, rows]
+def penalty(self:_Coverage): return coverage(self.now, self.src, self.beta) if self.beta else 0.    # [batch, rows]
 
 # %% ../nbs/41_fast_decoding.ipynb #93f707e4
 @patch
