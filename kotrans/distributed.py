@@ -48,6 +48,7 @@ def rank_and_size()->tuple: # Rank and number of ranks; 0 and 1 without torchrun
     if rank<size: return rank,size
     raise InputError(f'RANK={rank}: there are {size} processes (WORLD_SIZE), from 0 on; start with torchrun')
 
+# %% ../nbs/38_distributed.ipynb #80f0952e
 def _number(name, default=0):
     "The whole number of an environment variable"
     text = os.environ.get(name) or str(default)
@@ -76,6 +77,7 @@ def destroy_distributed():
     "Leave the process group, if there is one"
     if dist.is_initialized(): dist.destroy_process_group()
 
+# %% ../nbs/38_distributed.ipynb #03e6def9
 def end_rank():
     "End this process of several with status 0 at once, without Python's clean-up"
     destroy_distributed()
@@ -159,13 +161,15 @@ class DistributedTrainer(RobustTrainer):
         super().setup()
         self.stop_agreed,self.run_id = False,self.broadcast(self.run_id)
 
-    def agree(self,
-        values:dict, # Plain values by name
-    ):
-        "End all ranks, with one message, if they have different `values`"
-        if not (names := differing(values, self.world)): return
-        if self.rank: raise SystemExit(2)
-        raise InputError(f"the ranks differ in {', '.join(names)}; start all with the same arguments, on the same data")
+# %% ../nbs/38_distributed.ipynb #d7e9843f
+@patch
+def agree(self:DistributedTrainer,
+    values:dict, # Plain values by name
+):
+    "End all ranks, with one message, if they have different `values`"
+    if not (names := differing(values, self.world)): return
+    if self.rank: raise SystemExit(2)
+    raise InputError(f"the ranks differ in {', '.join(names)}; start all with the same arguments, on the same data")
 
 # %% ../nbs/38_distributed.ipynb #95a770bf
 @patch
@@ -175,6 +179,7 @@ def all_reduce(self:DistributedTrainer,
     "Add up numbers over all ranks"
     return all_reduce_sum(values, self.world, self.device)
 
+# %% ../nbs/38_distributed.ipynb #0241d281
 @patch
 def broadcast(self:DistributedTrainer,
     value, # A plain value; only that of rank 0 matters
@@ -212,11 +217,13 @@ def reduce_sums(self:DistributedTrainer,
     if self.stop_agreed and not self.stopping: self.request_stop(signal.SIGTERM)      # another rank was asked to
     return dict(zip(own, sums))
 
+# %% ../nbs/38_distributed.ipynb #7eba23c3
 @patch
 def check_stop(self:DistributedTrainer):
     "Stop if a stop was requested; with several ranks, only after `reduce_sums` has told all of them"
     if self.world<2 or self.stop_agreed: super(DistributedTrainer, self).check_stop()
 
+# %% ../nbs/38_distributed.ipynb #0d47731a
 @patch
 def train_epoch(self:DistributedTrainer)->dict: # That of rank 0: the ranks' clocks differ
     "Train on the rest of the running epoch; all ranks return the same row"
@@ -233,6 +240,7 @@ def save(self:DistributedTrainer,
     "Write a checkpoint on rank 0; other ranks write nothing"
     return not self.rank and super(DistributedTrainer, self).save(path, state, then, wait)
 
+# %% ../nbs/38_distributed.ipynb #d7f367b6
 @patch
 def save_step(self:DistributedTrainer,
     wait:bool=True, # As in `save`
@@ -240,11 +248,13 @@ def save_step(self:DistributedTrainer,
     "Write `checkpoint_step_N.pt` on rank 0"
     return not self.rank and super(DistributedTrainer, self).save_step(wait)
 
+# %% ../nbs/38_distributed.ipynb #5aa6eec7
 @patch
 def save_epoch(self:DistributedTrainer):
     "Write `checkpoint_epoch_N.pt` on rank 0 if it is due"
     if not self.rank: super(DistributedTrainer, self).save_epoch()
 
+# %% ../nbs/38_distributed.ipynb #ac240f5b
 @patch
 def log(self:DistributedTrainer,
     row:dict, # Row of the history: `epoch`, `step`, `train_loss`, ...
@@ -252,6 +262,7 @@ def log(self:DistributedTrainer,
     "Write a row of the log on rank 0"
     if not self.rank: super(DistributedTrainer, self).log(row)
 
+# %% ../nbs/38_distributed.ipynb #c3dc5114
 @patch
 def open_log(self:DistributedTrainer):
     "Open the log on rank 0"
@@ -278,6 +289,7 @@ def _free_port():
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
 
+# %% ../nbs/38_distributed.ipynb #375a5012
 def _be_other_rank(module, name, kwargs):
     "What the other ranks do; where rank 0 fails in the same way, it is rank 0 that says so"
     try: getattr(import_module(module), name)(**kwargs)
