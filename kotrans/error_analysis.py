@@ -852,6 +852,18 @@ def contrastive_scores(
     bad = translation_log_probs(translator, sources, [i.wrong for i in items])
     return _by_phenomenon(items, (a>b for a,b in zip(good, bad)))
 
+# %% ../nbs/49_error_analysis.ipynb #49ca1b01
+def _read_along(model, src, want):
+    "For each position of `want`: probability of the likeliest token, and whether `want` has it, padding left out"
+    mask,found = padding_mask(src),[]
+    memory,cache,token = model.encode(src, mask),None,torch.full_like(src[:, 0], BOS)
+    for next_token in want.T:
+        logits,cache = model.step(token, memory, mask, cache)                               # [batch, vocab]
+        p,best = logits.double().softmax(-1).max(-1)
+        real,token = next_token!=PAD,next_token
+        found.append((p[real].cpu().numpy(), (best==next_token)[real].cpu().numpy()))
+    return found
+
 # %% ../nbs/49_error_analysis.ipynb #18788851
 @torch.inference_mode()
 def token_confidences(
@@ -863,18 +875,12 @@ def token_confidences(
     "Probability of the likeliest next token after each beginning of the references, and whether the reference has it"
     sources,references = check_aligned(sources=sources, references=references)
     src,tgt = _encoded(translator, sources, references)
-    confidence,right = [],[]
+    found = []
     for i in range(0, len(src), batch_size):
         ids = pad_ids(src[i:i+batch_size], translator.device)
-        want = pad_ids([[*t, EOS] for t in tgt[i:i+batch_size]], translator.device)
-        mask = padding_mask(ids)
-        memory,cache,token = translator.model.encode(ids, mask),None,torch.full_like(ids[:, 0], BOS)
-        for next_token in want.T:
-            logits,cache = translator.model.step(token, memory, mask, cache)              # [batch, vocab]
-            p,best = logits.double().softmax(-1).max(-1)
-            real,token = next_token!=PAD,next_token
-            confidence.append(p[real].cpu().numpy()); right.append((best==next_token)[real].cpu().numpy())
-    return np.concatenate(confidence), np.concatenate(right)
+        found += _read_along(translator.model, ids, pad_ids([[*t, EOS] for t in tgt[i:i+batch_size]], translator.device))
+    confidence,right = map(np.concatenate, zip(*found))
+    return confidence, right
 
 # %% ../nbs/49_error_analysis.ipynb #616ff15b
 def calibration_rows(
@@ -937,6 +943,16 @@ DECODERS:dict[str, dict] = {
     **{f'penalty {a:g}': dict(method='beam', length_penalty=a) for a in (0., .3, 1., 1.5)},
     **{f'sample {t:g}': dict(method='sample', temperature=t) for t in (.3, .7, 1.)}}
 
+# %% ../nbs/49_error_analysis.ipynb #49ca1b04
+def _quickest(translate, sources, repeats):
+    "The translations, and the seconds of the quickest of some runs"
+    seconds = math.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        said = translate(sources)
+        seconds = min(seconds, time.perf_counter()-start)
+    return said, seconds
+
 # %% ../nbs/49_error_analysis.ipynb #6ea54d2e
 def sweep_decoders(
     translator:Translator, # Whose model translates
@@ -951,11 +967,7 @@ def sweep_decoders(
     translator.translate(sources[:8])                                   # what is done at the first time only
     rows = []
     for name,options in (DECODERS if settings is None else settings).items():
-        other,seconds = with_options(translator, **options),math.inf
-        for _ in range(repeats):
-            start = time.perf_counter()
-            said = other.translate(sources)
-            seconds = min(seconds, time.perf_counter()-start)
+        said,seconds = _quickest(with_options(translator, **options).translate, sources, repeats)
         chrf,bleu = (metric.corpus_score(said, [references]).score for metric in (CHRF(), BLEU()))
         length = 100*sum(map(len, said))/max(1, sum(map(len, references)))
         rows.append(dict(decoder=name, chrf=chrf, bleu=bleu, length=length, seconds=seconds,
