@@ -779,6 +779,25 @@ def maps_page(
             f'<script type="application/json" id="data">{data}</script>\n'
             f'<script>{script}</script>\n</body>\n</html>\n')
 
+# %% ../nbs/51_attention_maps.ipynb #51c0de08
+def _of_part(test_set, data_dir, most, reference, forced):
+    "Sentences of a part of the split, and its translations if they are to be forced"
+    if reference: raise InputError('reference: a --test-set has references; take --forced')
+    if not re.fullmatch(r'\w[\w.-]*', test_set):
+        raise InputError(f'test_set {printable(test_set)}: needs the name of a part of data_dir, such as test')
+    pairs = read_split(TransformerConfig(data_dir=str(data_dir)), test_set)[:most]
+    return [ko for ko,_ in pairs], [en for _,en in pairs] if forced else None
+
+# %% ../nbs/51_attention_maps.ipynb #51c0de0a
+def _of_file(file, most, reference):
+    "Sentences of a file, and the translations in another one"
+    lines,given = text_lines(file),text_lines(reference) if reference else None
+    if given is not None and len(given)!=len(lines):
+        raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
+    kept = [i for i,line in enumerate(lines) if line.strip()][:most]
+    if not kept: raise InputError(f'{file}: has no sentences')
+    return [lines[i] for i in kept], given and [given[i] for i in kept]
+
 # %% ../nbs/51_attention_maps.ipynb #bbafb3e3
 def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
     "What to look at: Korean sentences, and the translations to force or `None`"
@@ -789,18 +808,7 @@ def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
     if forced and not test_set:
         raise InputError('forced: forces the translations of a --test-set; for others there is --reference')
     if text: return [text], [reference] if reference else None
-    if test_set:
-        if reference: raise InputError('reference: a --test-set has references; take --forced')
-        if not re.fullmatch(r'\w[\w.-]*', test_set):
-            raise InputError(f'test_set {printable(test_set)}: needs the name of a part of data_dir, such as test')
-        pairs = read_split(TransformerConfig(data_dir=str(data_dir)), test_set)[:most]
-        return [ko for ko,_ in pairs], [en for _,en in pairs] if forced else None
-    lines,given = text_lines(file),text_lines(reference) if reference else None
-    if given is not None and len(given)!=len(lines):
-        raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
-    kept = [i for i,line in enumerate(lines) if line.strip()][:most]
-    if not kept: raise InputError(f'{file}: has no sentences')
-    return [lines[i] for i in kept], given and [given[i] for i in kept]
+    return _of_part(test_set, data_dir, most, reference, forced) if test_set else _of_file(file, most, reference)
 
 # %% ../nbs/51_attention_maps.ipynb #d3c18a2f
 _FORMATS = dict(png='.png', svg='.svg', html='.html', pharaoh='.pharaoh') # Format → how its files end
