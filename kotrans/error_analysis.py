@@ -878,7 +878,8 @@ def token_confidences(
     found = []
     for i in range(0, len(src), batch_size):
         ids = pad_ids(src[i:i+batch_size], translator.device)
-        found += _read_along(translator.model, ids, pad_ids([[*t, EOS] for t in tgt[i:i+batch_size]], translator.device))
+        want = pad_ids([[*t, EOS] for t in tgt[i:i+batch_size]], translator.device)
+        found += _read_along(translator.model, ids, want)
     confidence,right = map(np.concatenate, zip(*found))
     return confidence, right
 
