@@ -1069,8 +1069,8 @@ def say_superlative(
 
 # %% ../nbs/92_patterns.ipynb #6d72cfc9
 _kinds = {'food', 'drink', 'clothes', 'shoes', 'headwear', 'book', 'reading', 'furniture', 'show', 'transit', 'vehicle',
-          'wheels', 'gadget', 'dishes', 'animal', 'flower', 'room', 'scenery', 'language', 'schoolsubject', 'town', 'city',
-          'sport', 'strings', 'stationery', 'carry', 'question', 'dream'} # Classes whose members are compared
+          'wheels', 'gadget', 'dishes', 'animal', 'flower', 'room', 'scenery', 'language', 'schoolsubject', 'town',
+          'city', 'sport', 'strings', 'stationery', 'carry', 'question', 'dream'} # Classes whose members are compared
 
 # %% ../nbs/92_patterns.ipynb #24c65786
 def are_comparable(
