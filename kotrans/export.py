@@ -774,7 +774,7 @@ def _about(checkpoint, translator, state, licence, quantize, folder):
                 quantize=quantize)
 
 # %% ../nbs/60_export.ipynb #60d10042
-def _rows(names, every, folder, quantize, write, compare):
+def _write_all(names, every, folder, quantize, write, compare):
     "Write and compare formats, in `folder` or in one that goes again; rows for `parity_table`"
     rows = []
     with tempfile.TemporaryDirectory() as d:
@@ -839,7 +839,7 @@ def export(
     def compare(name, place):
         return format_functions(name)[1](translator, place, sentences, quantize, beam_size) if check else {}
     every = format=='all'
-    _tell(_rows([*FORMATS] if every else [format], every, folder, quantize, write, compare), check)
+    _tell(_write_all([*FORMATS] if every else [format], every, folder, quantize, write, compare), check)
     if push_to:
         address = push(folder, push_to, private, dry_run)
         if not dry_run: notify(f'uploaded to {address}')
