@@ -541,7 +541,7 @@ def export_onnx(
     translator:Translator, # What to export
     folder:Path, # An empty folder
     quantize:str='', # `int8` multiplies in 8 bits; `fp16` stores in half precision and multiplies as before
-)->dict: # `opset`, `files` and their sizes, `max_len` of a source, sizes of the model; `rounding` for `fp16`; `usage`, for the card
+)->dict: # `opset`, `files` and their sizes, `max_len`, sizes of the model; `rounding` for `fp16`; `usage` for the card
     "Write `encoder.onnx`, `decoder.onnx` and both tokenizers; what can't be exported is an `InputError`"
     if quantize not in ('', 'fp16', 'int8'):
         raise InputError(f'quantize {printable(quantize)}: format onnx has fp16 and int8, and float32 without')
