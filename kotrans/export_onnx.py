@@ -436,16 +436,19 @@ class OnnxCache:
     src_mask:torch.Tensor # bool `[rows, src_len]`
     weights:torch.Tensor=None # Cross-attention of the last step, mean over heads `[rows, layers, src_len]`
 
-    @property
-    def attention(self): # `[rows, src_len]`
-        "Attention of the last step to the source: the mean over the heads of the last layer"
-        return self.weights[:, -1]
+# %% ../nbs/62_export_onnx.ipynb #62d10011
+@patch(as_prop=True)
+def attention(self:OnnxCache): # `[rows, src_len]`
+    "Attention of the last step to the source: the mean over the heads of the last layer"
+    return self.weights[:, -1]
 
-    def reorder(self,
-        rows, # Row numbers `[new rows]`; a row may be left out or repeated
-    ): # A new cache
-        "A cache of the given `rows`, in that order"
-        return OnnxCache(self.past[rows], self.cross[rows], self.src_mask[rows])
+# %% ../nbs/62_export_onnx.ipynb #62d10012
+@patch
+def reorder(self:OnnxCache,
+    rows, # Row numbers `[new rows]`; a row may be left out or repeated
+): # A new cache
+    "A cache of the given `rows`, in that order"
+    return OnnxCache(self.past[rows], self.cross[rows], self.src_mask[rows])
 
 # %% ../nbs/62_export_onnx.ipynb #0e620047
 @patch

@@ -3,7 +3,7 @@
     python tools/page_picture.py [PICTURE]
 
 The shipped model is exported as a page, Chromium opens it within a frame, a sentence is translated, and what is seen then is the picture, a pixel of
-the page being one of the picture. Chromium takes it when everything is loaded; so the frame's page has an image that is kept back until the
+the page being one of the picture, in 64 colours. Chromium takes it when everything is loaded; so the frame's page has an image that is kept back until the
 translation is there. The engine is taken from the cache, or from the network.
 """
 import sys,tempfile
@@ -12,13 +12,14 @@ from http.server import SimpleHTTPRequestHandler,ThreadingHTTPServer
 from pathlib import Path
 from threading import Event,Thread
 from urllib.parse import quote
+from PIL import Image
 from kotrans.browser import _open_browser,export_web
 from kotrans.export import shipped_model
 from kotrans.translator import Translator
 
 PICTURE = Path(__file__).resolve().parents[1]/'nbs'/'images'/'browser_page.png'
 KOREAN = '어제 친구하고 같이 영화를 봤어요.'        # I watched a film with a friend yesterday
-WIDTH,HEIGHT,SECONDS = 640,760,120
+WIDTH,HEIGHT,SECONDS,COLOURS = 640,1060,120,64
 FRAME = '''<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>Frame</title>
 <style>body { margin: 0 } iframe { display: block; width: 100vw; height: 100vh; border: 0 } img { position: absolute }</style>
@@ -57,6 +58,7 @@ def main(picture):
             with _open_browser(*how, f'http://127.0.0.1:{server.server_port}/frame.html') as browser: browser.wait(2*SECONDS)
             server.shutdown()
     if not Handler.done.is_set(): sys.exit('the page did not translate')
+    Image.open(picture).convert('RGB').quantize(COLOURS).save(picture, optimize=True)
     print(f'{picture}: {picture.stat().st_size:,} bytes')
 
 if __name__=='__main__': main(Path(sys.argv[1]).resolve() if len(sys.argv)>1 else PICTURE)
