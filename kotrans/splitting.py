@@ -485,7 +485,7 @@ def _split(config, folder):
     raw = {name: read_parallel(folder/f'{name}.ko', folder/f'{name}.en') for name in provenance['pairs']}
     splits,report = prepare_splits(raw, config, folder.name, _earlier(config.data_dir))
     _need_pairs(folder, splits, report, config)
-    report['raw'] = provenance['files']
+    report |= dict(raw=provenance['files'], about=provenance.get('about', ''), licence=provenance['licence'])
     _write_splits(config.data_dir, {name: pairs for name,pairs in splits.items() if pairs}, report)
     return report
 
