@@ -39,6 +39,7 @@ def _need_kiwi():
     if find_spec('kiwipiepy') is None:
         raise InputError("morphemes: needs an analyser of Korean; pip install 'kotrans[morphemes]'")
 
+# %% ../nbs/26_tokenizer.ipynb #62d8e2e0
 @cache
 def kiwi_tagger(): # A `kiwipiepy.Kiwi`, loaded once in a process
     "The morphological analyser; an `InputError` where `kiwipiepy` is not installed"
@@ -68,6 +69,7 @@ def _parts(text, morphemes):
 MORPHEMES = '<morphemes>' # Entry of a vocabulary that was learnt from morphemes
 _AGAIN = 'train it again with kotrans-train-tokenizer'
 
+# %% ../nbs/26_tokenizer.ipynb #3f98aa8c
 def _read_model(path):
     "The bytes of a model; none has a quarter of a gigabyte"
     path = Path(path)
@@ -78,29 +80,17 @@ def _read_model(path):
     if len(data)>2**28: raise InputError(f'{path}: too large for a SentencePiece model; {_AGAIN}')
     return data
 
+# %% ../nbs/26_tokenizer.ipynb #7e3ae59e
 def _is_sound(sp):
     "Whether all pieces are text and have a number for a score"
     ids = list(range(len(sp)))
     try: return len(sp.id_to_piece(ids))==len(ids) and all(map(math.isfinite, sp.get_score(ids)))
     except UnicodeDecodeError: return False
 
-
 # %% ../nbs/26_tokenizer.ipynb #cf787b2b
-class Tokenizer:
-    "Cut text into numbered pieces with a SentencePiece model, and join them again"
-    def __init__(self,
-        model, # Path of a `.model` file, or its content as `bytes`
-    ):
-        name = 'the model' if isinstance(model, bytes) else model
-        self.model_bytes = model if isinstance(model, bytes) else _read_model(model)
-        try: self.sp = sentencepiece.SentencePieceProcessor(model_proto=self.model_bytes or b'?', num_threads=1)
-        except (RuntimeError, ValueError): raise InputError(f'{name}: not a SentencePiece model; {_AGAIN}') from None
-        ids = [self.sp.pad_id(), self.sp.unk_id(), self.sp.bos_id(), self.sp.eos_id()]
-        wanted = [PAD, UNK, BOS, EOS]
-        if ids!=wanted: raise InputError(f'{name}: numbers pad, unk, bos, eos {ids}, not {wanted}; {_AGAIN}')
-        if not _is_sound(self.sp): raise InputError(f'{name}: holds a piece that is no text, or has no score; {_AGAIN}')
-        self.morphemes = self.sp.piece_to_id(MORPHEMES)!=UNK
-        if self.morphemes: _need_kiwi()
+class _Vocabulary:
+    "What a SentencePiece model, `self.sp`, says of its pieces"
+    sp:sentencepiece.SentencePieceProcessor
 
     @cached_property
     def scores(self):
@@ -128,6 +118,23 @@ class Tokenizer:
     def numbers(self):
         "Each piece with its id"
         return {p: self.sp.piece_to_id(p) for p in self.scores}
+
+# %% ../nbs/26_tokenizer.ipynb #13a282fd
+class Tokenizer(_Vocabulary):
+    "Cut text into numbered pieces with a SentencePiece model, and join them again"
+    def __init__(self,
+        model, # Path of a `.model` file, or its content as `bytes`
+    ):
+        name = 'the model' if isinstance(model, bytes) else model
+        self.model_bytes = model if isinstance(model, bytes) else _read_model(model)
+        try: self.sp = sentencepiece.SentencePieceProcessor(model_proto=self.model_bytes or b'?', num_threads=1)
+        except (RuntimeError, ValueError): raise InputError(f'{name}: not a SentencePiece model; {_AGAIN}') from None
+        ids = [self.sp.pad_id(), self.sp.unk_id(), self.sp.bos_id(), self.sp.eos_id()]
+        wanted = [PAD, UNK, BOS, EOS]
+        if ids!=wanted: raise InputError(f'{name}: numbers pad, unk, bos, eos {ids}, not {wanted}; {_AGAIN}')
+        if not _is_sound(self.sp): raise InputError(f'{name}: holds a piece that is no text, or has no score; {_AGAIN}')
+        self.morphemes = self.sp.piece_to_id(MORPHEMES)!=UNK
+        if self.morphemes: _need_kiwi()
 
     def __len__(self): return len(self.sp)
     def __eq__(self, other): return isinstance(other, Tokenizer) and self.model_bytes==other.model_bytes
@@ -184,6 +191,7 @@ def _train_model(lines, vocab_size, tokenizer_type, character_coverage, **option
 # %% ../nbs/26_tokenizer.ipynb #72a02268
 _one_kind = re.compile(r'▁?(?:[가-힣]+|[^\W\d_가-힣]+)').fullmatch
 
+# %% ../nbs/26_tokenizer.ipynb #0f067079
 def _candidates(counts):
     "Slices of the parts in `counts` that may become pieces, with how often they occur"
     found = Counter()
@@ -217,6 +225,7 @@ def _refusal(error, vocab_size, character_coverage):
                       f'the special entries need {needs[1]}; raise the size or lower '
                       f'character_coverage={character_coverage}')
 
+# %% ../nbs/26_tokenizer.ipynb #c812edc3
 def _check_wanted(vocab_size, tokenizer_type, character_coverage):
     "Refuse what SentencePiece would refuse in its own words, or not at all"
     if tokenizer_type not in ('unigram', 'bpe'):
@@ -237,6 +246,7 @@ def _learnable(lines):
             raise InputError(f'lines[{number}]: holds half a character (a lone surrogate)')
         if line := normalise_text(line): yield from _long_word.sub(r'\1\n', line).split('\n')
 
+# %% ../nbs/26_tokenizer.ipynb #249231a3
 def train_tokenizer(
     lines, # Sentences, any iterable of `str`
     prefix=None, # Writes `prefix.model` and `prefix.vocab`; `None` writes nothing
@@ -266,6 +276,7 @@ def _save(stack, tokenizer, prefix):
         f = stack.enter_context(atomic_write(f'{prefix}.{name}'))
         f.write(data); f.flush(); os.fsync(f.fileno())
 
+# %% ../nbs/26_tokenizer.ipynb #2381c8f6
 def save_tokenizer(
     tokenizer:Tokenizer, # What to write
     prefix, # Path without `.model`
@@ -276,6 +287,19 @@ def save_tokenizer(
 # %% ../nbs/26_tokenizer.ipynb #eba7b3c4
 def _width(piece): return sum(2 if unicodedata.east_asian_width(c) in 'WF' else 1.2 for c in piece) + .6
 
+# %% ../nbs/26_tokenizer.ipynb #8937afe3
+def _draw_pieces(ax, y, pieces, colours):
+    "Draw one row of boxes, and say where it ends; `colours`, piece → number, grows by new pieces"
+    import matplotlib.pyplot as plt
+    x = 0
+    for piece in pieces:
+        hue = colours.setdefault(piece, len(colours))*.618%1
+        ax.barh(-y, _width(piece), left=x, height=.86, color=plt.cm.hsv(hue), alpha=.35, edgecolor='white')
+        ax.text(x+_width(piece)/2, -y, piece.replace('▁', '_'), ha='center', va='center_baseline', fontsize=10)
+        x += _width(piece)
+    return x
+
+# %% ../nbs/26_tokenizer.ipynb #62e76d32
 def show_pieces(
     tokenizer:Tokenizer, # Cuts the text
     texts, # A few short texts, one a row; a `list` is taken as pieces
@@ -286,15 +310,8 @@ def show_pieces(
     from kotrans.plots import use_korean_font
     use_korean_font()
     if ax is None: ax = plt.subplots(figsize=(6, .3*len(texts)+.2))[1]
-    colours,right = {},0
-    for y,text in enumerate(texts):
-        x = 0
-        for piece in text if isinstance(text, list) else tokenizer.pieces(text):
-            hue = colours.setdefault(piece, len(colours))*.618%1   # steps of the golden ratio: neighbours differ
-            ax.barh(-y, _width(piece), left=x, height=.86, color=plt.cm.hsv(hue), alpha=.35, edgecolor='white')
-            ax.text(x+_width(piece)/2, -y, piece.replace('▁', '_'), ha='center', va='center_baseline', fontsize=10)
-            x += _width(piece)
-        right = max(right, x)
+    rows,colours = [text if isinstance(text, list) else tokenizer.pieces(text) for text in texts],{}
+    right = max((_draw_pieces(ax, y, row, colours) for y,row in enumerate(rows)), default=0)
     ax.set(xlim=(0, right), ylim=(.6-len(texts), .6)); ax.axis('off')
     return ax
 
@@ -313,6 +330,7 @@ def _ways(word, alpha, scores, longest, unknown):
         ends.append([(math.exp(t-logw[j]), i) for t,i in terms])
     return ends
 
+# %% ../nbs/26_tokenizer.ipynb #4ec5eec6
 def _draw_unigram(word, ends, rng):
     "A cut of `word`, of which the `ends` are as `_ways` says"
     cut,j = [],len(word)
@@ -344,12 +362,14 @@ def _known_ways(self:Tokenizer):
         self._remembered = lru_cache(2**16)(ways)
     return self._remembered
 
+# %% ../nbs/26_tokenizer.ipynb #634cd4df
 @patch
 def _ids(self:Tokenizer, piece):
     "The id of a piece, or those of its bytes"
     if piece in self.numbers: return [self.numbers[piece]]
     return [self.sp.piece_to_id(f'<0x{b:02X}>') for b in piece.encode()]
 
+# %% ../nbs/26_tokenizer.ipynb #251f2310
 @patch
 def _draw(self:Tokenizer, text, alpha, rng):
     "Ids of a random cut of `text`, which is in SentencePiece's own writing"
@@ -463,6 +483,7 @@ def _save_all(made, prefixes):
         for prefix,tokenizer in dict(zip(prefixes, made)).items(): _save(stack, tokenizer, prefix)
         for prefix in prefixes: Path(f'{prefix}.model').unlink(missing_ok=True)
 
+# %% ../nbs/26_tokenizer.ipynb #bb4c2ef6
 def _training_text(config):
     "Korean and English lines of the training text; an `InputError` where there is none"
     check_splits(config.data_dir)
@@ -488,6 +509,7 @@ def _learn(c):
     notify('wrote ' + ', '.join(f'{p}.model' for p in dict.fromkeys(prefixes)))
     return made[0],made[-1]
 
+# %% ../nbs/26_tokenizer.ipynb #edbe0147
 def train_tokenizers(
     # Vocabularies
     src_vocab_size:int=0, # Entries in the Korean vocabulary; 0 chooses by the size of the corpus
