@@ -88,7 +88,7 @@ def _is_sound(sp):
     except UnicodeDecodeError: return False
 
 # %% ../nbs/26_tokenizer.ipynb #cf787b2b
-class _Vocabulary:
+class ScoredPieces:
     "What a SentencePiece model, `self.sp`, says of its pieces"
     sp:sentencepiece.SentencePieceProcessor
 
@@ -120,7 +120,7 @@ class _Vocabulary:
         return {p: self.sp.piece_to_id(p) for p in self.scores}
 
 # %% ../nbs/26_tokenizer.ipynb #13a282fd
-class Tokenizer(_Vocabulary):
+class Tokenizer(ScoredPieces):
     "Cut text into numbered pieces with a SentencePiece model, and join them again"
     def __init__(self,
         model, # Path of a `.model` file, or its content as `bytes`
