@@ -7,6 +7,7 @@ __all__ = ['orthogonalize', 'layer_matrices', 'Muon']
 
 # %% ../nbs/17_since_2017.ipynb #17c0a003
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/17_since_2017.ipynb #17c0a013

@@ -5,8 +5,8 @@ from .config import TokensConfig
 from .config import VocabularyConfig
 from .config import VocabularyFolder
 from functools import cache
+from functools import cached_property
 import sentencepiece
-_Vocabulary = Any
 __all__ = ['MORPHEMES', 'Tokenizer', 'alphabet_size', 'byte_share', 'fertility', 'kiwi_tagger', 'load_tokenizers', 'normalise_text', 'save_tokenizer', 'show_pieces', 'split_morphemes', 'suggest_vocab_size', 'train_tokenizer', 'train_tokenizers', 'vocab_prefixes']
 
 def normalise_text(text: str) -> str: ...
@@ -14,7 +14,19 @@ def normalise_text(text: str) -> str: ...
 def kiwi_tagger(): ...
 def split_morphemes(text: str) -> list: ...
 MORPHEMES: str
-class Tokenizer(_Vocabulary):
+class ScoredPieces:
+    sp: sentencepiece.SentencePieceProcessor
+    @cached_property
+    def scores(self): ...
+    @cached_property
+    def is_bpe(self): ...
+    @cached_property
+    def longest(self): ...
+    @cached_property
+    def least(self): ...
+    @cached_property
+    def numbers(self): ...
+class Tokenizer(ScoredPieces):
     model_bytes: Any
     sp: sentencepiece.SentencePieceProcessor
     morphemes: bool
