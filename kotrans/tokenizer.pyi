@@ -7,7 +7,7 @@ from .config import VocabularyFolder
 from functools import cache
 from functools import cached_property
 import sentencepiece
-__all__ = ['MORPHEMES', 'Tokenizer', 'alphabet_size', 'byte_share', 'fertility', 'kiwi_tagger', 'load_tokenizers', 'normalise_text', 'save_tokenizer', 'show_pieces', 'split_morphemes', 'suggest_vocab_size', 'train_tokenizer', 'train_tokenizers', 'vocab_prefixes']
+__all__ = ['MORPHEMES', 'ScoredPieces', 'Tokenizer', 'alphabet_size', 'byte_share', 'fertility', 'kiwi_tagger', 'load_tokenizers', 'normalise_text', 'save_tokenizer', 'show_pieces', 'split_morphemes', 'suggest_vocab_size', 'train_tokenizer', 'train_tokenizers', 'vocab_prefixes']
 
 def normalise_text(text: str) -> str: ...
 @cache
