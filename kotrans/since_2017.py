@@ -7,6 +7,7 @@ __all__ = ['orthogonalize', 'layer_matrices', 'Muon']
 
 # %% ../nbs/17_since_2017.ipynb #17c0a003
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/17_since_2017.ipynb #17c0a013
@@ -55,20 +56,30 @@ class Muon(torch.optim.Optimizer):
         *rest,own = self.param_groups
         self.adam.state,self.adam.param_groups = self.state,rest     # after loading, these are new objects
         loss = self.adam.step(closure)
-        shapes = {}
-        for p in own['params']:
-            if p.grad is not None: shapes.setdefault(p.shape, []).append(p)
-        for shape,params in shapes.items():
-            scale = .2*max(shape)**.5*own['lr']
-            ahead = torch.stack([self.ahead(p, own['momentum']) for p in params])
-            for p,turned in zip(params, orthogonalize(ahead, own['steps'])):
-                p.mul_(1-own['lr']*own['weight_decay']).sub_(turned, alpha=scale)
+        self.turn(own)
         return loss
 
-    def ahead(self,
-        p:Tensor, # One of the matrices, with its gradient
-        momentum:float, # Decay of the average
-    )->Tensor: # Of the same shape
-        "Put a gradient into the average of its matrix, and look one step ahead (Nesterov's momentum)"
-        average = self.state[p].setdefault('exp_avg', torch.zeros_like(p)).lerp_(p.grad, 1-momentum)
-        return p.grad.lerp(average, momentum)
+# %% ../nbs/17_since_2017.ipynb #b5a0dbc1
+@patch
+def turn(self:Muon,
+    group:dict, # The group of the matrices: `params`, `lr`, `momentum`, `weight_decay`, `steps`
+):
+    "Move the matrices of a group by the polar factors of their averaged gradients"
+    shapes = {}
+    for p in group['params']:
+        if p.grad is not None: shapes.setdefault(p.shape, []).append(p)
+    for shape,params in shapes.items():
+        scale = .2*max(shape)**.5*group['lr']
+        ahead = torch.stack([self.ahead(p, group['momentum']) for p in params])
+        for p,turned in zip(params, orthogonalize(ahead, group['steps'])):
+            p.mul_(1-group['lr']*group['weight_decay']).sub_(turned, alpha=scale)
+
+# %% ../nbs/17_since_2017.ipynb #7c3e9183
+@patch
+def ahead(self:Muon,
+    p:Tensor, # One of the matrices, with its gradient
+    momentum:float, # Decay of the average
+)->Tensor: # Of the same shape
+    "Put a gradient into the average of its matrix, and look one step ahead (Nesterov's momentum)"
+    average = self.state[p].setdefault('exp_avg', torch.zeros_like(p)).lerp_(p.grad, 1-momentum)
+    return p.grad.lerp(average, momentum)
