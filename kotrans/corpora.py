@@ -62,7 +62,7 @@ def _everyday():
                               for name in files for row in shipped_rows('everyday', name))
 
 # %% ../nbs/21_corpora.ipynb #21e0a001
-def everyday()->list[Phrase]: # About 35,000, the phrasebook's first
+def everyday()->list[Phrase]: # About 51,000, the phrasebook's first
     "The everyday sentences that come with kotrans"
     return list(_everyday())
 

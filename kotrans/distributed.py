@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['OWN', 'attempt_store', 'rank_and_size', 'init_distributed', 'destroy_distributed', 'end_rank', 'is_main_process',
-           'all_reduce_sum', 'broadcast_from_rank0', 'differing', 'wrap_ddp', 'DistributedTrainer', 'local_ranks']
+           'all_reduce_sum', 'broadcast_from_rank0', 'share_rows', 'differing', 'wrap_ddp', 'DistributedTrainer',
+           'local_ranks']
 
 # %% ../nbs/38_distributed.ipynb #d962cea2
 import atexit,inspect,json,os,signal,socket,subprocess,sys,time,uuid
 from contextlib import contextmanager,nullcontext,suppress
+from functools import partial
 from importlib import import_module
 import torch
 import torch.distributed as dist
 from fastcore.basics import patch
 from .files import InputError,printable
 from .robustness import RobustTrainer
+from .since_2017 import Muon
 
 # %% ../nbs/38_distributed.ipynb #2f85a1b0
 def attempt_store(
@@ -114,6 +117,20 @@ def broadcast_from_rank0(
     dist.broadcast_object_list(box, 0)
     return box[0]
 
+# %% ../nbs/38_distributed.ipynb #a8ffa0b4
+def share_rows(
+    function, # Makes of a tensor `[n, ...]` one of the same shape, row by row
+    rows:torch.Tensor, # `[n, ...]`, the same on all ranks
+    *args, # Further arguments of `function`
+)->torch.Tensor: # `[n, ...]`, the same bits on all ranks
+    "Apply `function` to this rank's share of the rows, and give every rank the results of all"
+    out,rank = torch.empty_like(rows),dist.get_rank()
+    parts,given = (t.tensor_split(dist.get_world_size()) for t in (out, rows))
+    if len(given[rank]): parts[rank].copy_(function(given[rank], *args))
+    for source,part in enumerate(parts):
+        if len(part): dist.broadcast(part, source)
+    return out
+
 # %% ../nbs/38_distributed.ipynb #49ba91d1
 def differing(
     values:dict, # Plain values of this rank by name
@@ -157,8 +174,10 @@ class DistributedTrainer(RobustTrainer):
         return wrap_ddp(super().wrap(learner), self.world)
 
     def setup(self):
-        "Add whether the ranks have agreed to stop, and the id that rank 0 has drawn for the run"
+        "Add whether the ranks have agreed to stop, and the id that rank 0 has drawn for the run; share Muon's work"
         super().setup()
+        if self.world>1 and isinstance(self.optimizer, Muon):
+            self.optimizer.orthogonalize = partial(share_rows, self.optimizer.orthogonalize)
         self.stop_agreed,self.run_id = False,self.broadcast(self.run_id)
 
 # %% ../nbs/38_distributed.ipynb #d7e9843f

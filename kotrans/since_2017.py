@@ -20,11 +20,12 @@ def orthogonalize(
 )->Tensor: # `[..., rows, cols]`, singular values near 1
     "Bring each matrix near its polar factor by `steps` repetitions of an odd polynomial (Jordan et al. 2024)"
     if matrices.size(-2)>matrices.size(-1): return orthogonalize(matrices.mT, steps).mT    # the smaller product
-    x = matrices/(torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)
+    x = (matrices/(torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)).reshape(-1, *matrices.shape[-2:])
     for _ in range(steps):
         gram = x@x.mT
-        x = _A*x + (_B*gram + _C*gram@gram)@x
-    return x
+        quintic = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)     # B·gram + C·gram²
+        x = torch.baddbmm(x, quintic, x, beta=_A)                        # A·x + quintic·x
+    return x.reshape(matrices.shape)
 
 # %% ../nbs/17_since_2017.ipynb #17c0a021
 def layer_matrices(
@@ -45,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         steps:int=5, # Repetitions in `orthogonalize`
     ):
         super().__init__(list(matrices), dict(lr=0., momentum=momentum, weight_decay=weight_decay, steps=steps))
-        self.adam = adam
+        self.adam,self.orthogonalize = adam,orthogonalize      # several ranks may share the work
         self.param_groups,self.state = adam.param_groups+self.param_groups,adam.state
 
     @torch.no_grad()
@@ -71,7 +72,7 @@ def turn(self:Muon,
     for shape,params in shapes.items():
         scale = .2*max(shape)**.5*group['lr']
         ahead = torch.stack([self.ahead(p, group['momentum']) for p in params])
-        for p,turned in zip(params, orthogonalize(ahead, group['steps'])):
+        for p,turned in zip(params, self.orthogonalize(ahead, group['steps'])):
             p.mul_(1-group['lr']*group['weight_decay']).sub_(turned, alpha=scale)
 
 # %% ../nbs/17_since_2017.ipynb #7c3e9183
