@@ -34,6 +34,7 @@ def read_log(
 # %% ../nbs/35_analysis.ipynb #dc4a978b
 _SLOWER = 'take a smaller --lr-factor or a longer --warmup-steps'
 
+# %% ../nbs/35_analysis.ipynb #2cae8fcb
 def verdict(
     rows:list, # From `read_log`, or the `history` of a trainer
 )->list: # Sentences, the most important first
@@ -41,6 +42,7 @@ def verdict(
     seen = [r for r in rows if math.isfinite(r.get('valid_loss', math.nan))]
     return [_divergence(rows) or _course(rows, seen), *_rate(rows), *_gap(seen), *_bleu(rows)]
 
+# %% ../nbs/35_analysis.ipynb #2360fd65
 def _divergence(rows):
     "How a run diverged, or nothing"
     first,last = rows[0]['train_loss'],rows[-1]['train_loss']
@@ -81,6 +83,7 @@ def _rate(rows):
     then = 'has been falling since' if since and all(since) else f'has gone up and down since, to {last:.2e} at the end'
     return [f"the learning rate was at its highest in epoch {peak['epoch']:g} ({peak['lr']:.2e}) and {then}"]
 
+# %% ../nbs/35_analysis.ipynb #8a2a58bd
 def _gap(seen):
     "How far training and validation lie apart"
     if not seen: return []
@@ -89,6 +92,7 @@ def _gap(seen):
     by_heart = ': it has learned much by heart' if gap>1.5 else ''
     return [f'at the end the validation perplexity is {gap:.2f} times that of training{by_heart}']
 
+# %% ../nbs/35_analysis.ipynb #9b89be6d
 def _bleu(rows):
     "Where BLEU was highest, if it was measured"
     scored = [r for r in rows if 'bleu' in r]
@@ -117,6 +121,7 @@ def plot_log(
     for ax in (third, gap): ax.set_xlabel('epoch'); ax.xaxis.get_major_locator().set_params(integer=True)
     return fig
 
+# %% ../nbs/35_analysis.ipynb #ab3824ce
 def _line(ax, rows, key, label=None):
     "Draw a column over the epochs that have it"
     has = [r for r in rows if key in r]

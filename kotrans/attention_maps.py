@@ -61,6 +61,7 @@ def _attend_and_keep(attention, calls, query, kv, mask=None, need_weights=False)
     calls.append(weights.detach())
     return (out, weights) if need_weights else out
 
+# %% ../nbs/51_attention_maps.ipynb #43efb39f
 @contextlib.contextmanager
 def record_attention(
     model:Transformer, # In `eval` mode; by its weights, whatever calls it
@@ -113,6 +114,7 @@ def forced_maps(
         out += [_cut(maps, row, len(s), len(t)) for row,(s,t) in enumerate(zip(src, tgt))]
     return out
 
+# %% ../nbs/51_attention_maps.ipynb #c1547d5d
 def _cut(maps, row, n, m):
     "The maps of one pair, whose sides have `n` and `m` tokens, out of those of a batch"
     size = dict(cross=(m, n), encoder=(n, n), decoder=(m, m))
@@ -127,6 +129,7 @@ class _PrefixCache:
     @property
     def attention(self): return self.inner.attention
 
+# %% ../nbs/51_attention_maps.ipynb #adc41d4a
 class StepRecorder:
     "A model to search with that keeps what every prefix attended to in the source"
     def __init__(self,
@@ -134,31 +137,36 @@ class StepRecorder:
     ):
         self.model,self.seen = model,{}
 
-    def encode(self,
-        src, # Source ids `[batch, src_len]`
-        src_mask, # bool `[batch, 1, 1, src_len]`
-    ): # memory `[batch, src_len, d_model]`
-        "Let the model encode"
-        return self.model.encode(src, src_mask)
+# %% ../nbs/51_attention_maps.ipynb #51c0de05
+@patch
+def encode(self:StepRecorder,
+    src, # Source ids `[batch, src_len]`
+    src_mask, # bool `[batch, 1, 1, src_len]`
+): # memory `[batch, src_len, d_model]`
+    "Let the model encode"
+    return self.model.encode(src, src_mask)
 
-    def step(self,
-        token, # The newest token of each row `[rows]`; `BOS` first
-        memory, # What `encode` returned
-        src_mask, # bool `[rows, 1, 1, src_len]`
-        cache=None, # What the last step returned; `None` at the first
-    )->tuple: # Logits of the next token `[rows, vocab]`, and the cache
-        "Let the model make a step, and file what each row attended to"
-        prefixes = [(i, ()) for i in range(len(token))] if cache is None else cache.prefixes
-        logits,inner,weights = _step_weights(self.model, token, memory, src_mask, cache and cache.inner)
-        prefixes = [(i, (*p, t)) for (i,p),t in zip(prefixes, token.tolist())]
-        self.seen |= dict(zip(prefixes, weights.float().cpu()))
-        return logits, _PrefixCache(inner, prefixes)
+# %% ../nbs/51_attention_maps.ipynb #51c0de07
+@patch
+def step(self:StepRecorder,
+    token, # The newest token of each row `[rows]`; `BOS` first
+    memory, # What `encode` returned
+    src_mask, # bool `[rows, 1, 1, src_len]`
+    cache=None, # What the last step returned; `None` at the first
+)->tuple: # Logits of the next token `[rows, vocab]`, and the cache
+    "Let the model make a step, and file what each row attended to"
+    prefixes = [(i, ()) for i in range(len(token))] if cache is None else cache.prefixes
+    logits,inner,weights = _step_weights(self.model, token, memory, src_mask, cache and cache.inner)
+    prefixes = [(i, (*p, t)) for (i,p),t in zip(prefixes, token.tolist())]
+    self.seen |= dict(zip(prefixes, weights.float().cpu()))
+    return logits, _PrefixCache(inner, prefixes)
 
 # %% ../nbs/51_attention_maps.ipynb #c7f6956f
 class _FilingCache(PackedCache):
     "A cache that keeps the weights of every layer, where a plain one keeps those of the last"
     weights = property(lambda self: self.filed[-1], lambda self, w: self.filed.append(w))
 
+# %% ../nbs/51_attention_maps.ipynb #c4635df0
 def _step_weights(model, token, memory, src_mask, cache):
     "One step: logits, cache, and cross-attention `[rows, layers, heads, src_len]`"
     if isinstance(model, PackedTransformer):
@@ -191,6 +199,7 @@ class Side:
     tokens:list # Texts of the tokens; the last is the end mark
     spans:list # For each token the characters `(start, end)` of the text that it stands for; empty for the end mark
 
+# %% ../nbs/51_attention_maps.ipynb #772f4b6b
 def make_side(
     tokenizer, # A `Tokenizer`
     ids:list, # Ids without marks
@@ -211,6 +220,7 @@ class SentenceMaps:
     maps:dict # Kind → weights `[layers, heads, queries, keys]`
     score:float=math.nan # What the search gave; nan for a translation that was given
 
+# %% ../nbs/51_attention_maps.ipynb #55f555d1
 @patch
 def axes(self:SentenceMaps,
     kind:str, # Of `KINDS`
@@ -219,6 +229,7 @@ def axes(self:SentenceMaps,
     rows = self.source.tokens if kind=='encoder' else self.target.tokens
     return rows, ['<s>', *self.target.tokens[:-1]] if kind=='decoder' else self.source.tokens
 
+# %% ../nbs/51_attention_maps.ipynb #9921b5b3
 @patch
 def mean(self:SentenceMaps,
     kind:str='cross', # Of `KINDS`
@@ -245,6 +256,7 @@ def _source_ids(translator, texts):
                              f'{translator.max_len-1}; give its sentences one by one')
     return out
 
+# %% ../nbs/51_attention_maps.ipynb #750da209
 def _pack_maps(translator, sources, targets, hypotheses=None):
     "`SentenceMaps` of pairs of ids"
     out = []
@@ -270,6 +282,7 @@ def translation_maps(
     maps = iter(_pack_maps(t, [s for s,_ in pairs], [h.tokens for _,h in pairs], [h for _,h in pairs]))
     return [[next(maps) for _ in hyps] for hyps in found]
 
+# %% ../nbs/51_attention_maps.ipynb #8b330aba
 def reference_maps(
     translator:Translator, # Whose model is asked
     texts:list, # Korean sentences
@@ -282,6 +295,7 @@ def reference_maps(
 # %% ../nbs/51_attention_maps.ipynb #918696f9
 def _shown(tokens): return [t.replace('▁', '_') for t in tokens]
 
+# %% ../nbs/51_attention_maps.ipynb #7339d416
 def draw_map(
     sentence:SentenceMaps, # What to draw
     kind:str='cross', # Of `KINDS`
@@ -302,11 +316,13 @@ def draw_map(
     ax.figure.colorbar(image, ax=ax, label='weight')
     return ax
 
+# %% ../nbs/51_attention_maps.ipynb #0713ceb2
 def _titles(kind):
     "What rows and columns are"
     return ('source' if kind=='encoder' else 'about to be written',
             'written before' if kind=='decoder' else 'source')
 
+# %% ../nbs/51_attention_maps.ipynb #36f7604b
 def _which(layer, head):
     "A layer and a head in words"
     if not layer and not head: return 'mean of all layers and heads'
@@ -342,6 +358,7 @@ def word_spans(
     "Find the words of a text"
     return [m.span() for m in WORD.finditer(text)]
 
+# %% ../nbs/51_attention_maps.ipynb #8a39c194
 def word_shares(
     side:Side, # Tokens with their places; the last is the end mark
 )->torch.Tensor: # `[tokens, words + 1]`, rows sum to one; the last column is the end mark's
@@ -388,6 +405,7 @@ def align_words(
     if direction not in found: raise InputError(f"direction {printable(direction)}: needs {', '.join(found)}")
     return found[direction]
 
+# %% ../nbs/51_attention_maps.ipynb #ae277e06
 def pharaoh(
     links:set, # Pairs `(source word, target word)`
 )->str: # Such as `0-0 1-2`, in the source's order
@@ -419,6 +437,7 @@ class HandAligned(NamedTuple):
     sure:frozenset # Links `(source word, target word)` that nobody would leave out
     possible:frozenset # Links that one may draw, the sure ones among them
 
+# %% ../nbs/51_attention_maps.ipynb #3c8f6d59
 def hand_alignments()->list: # `HandAligned`, a hundred
     "The pairs aligned by hand that come with kotrans"
     out = []
@@ -563,6 +582,7 @@ def _thousandths(sentence):
         return dict(shape=list(w.shape), rows=rows, columns=columns, weights=(w*1000).round().int().flatten().tolist())
     return {kind: one(kind, w) for kind,w in sentence.maps.items()}
 
+# %% ../nbs/51_attention_maps.ipynb #ac2bce18
 def _page_data(sentences, first):
     "What the page's program reads, as text without `<`"
     def entry(s):
@@ -736,8 +756,10 @@ _BODY = '''<main><h1>Attention maps</h1>
 <section id="right" aria-labelledby="to-title"><h2 id="to-title"></h2><ol id="to"></ol></section></div></main>
 <noscript>The maps are drawn by a program in this page; let it run to see them.</noscript>'''
 
+# %% ../nbs/51_attention_maps.ipynb #e9569b43
 def _hashed(text): return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
+# %% ../nbs/51_attention_maps.ipynb #6f822689
 def maps_page(
     sentences:list, # `SentenceMaps` to choose from, with pieces for tokens
     kind:str='cross', # Shown at first
@@ -757,6 +779,25 @@ def maps_page(
             f'<script type="application/json" id="data">{data}</script>\n'
             f'<script>{script}</script>\n</body>\n</html>\n')
 
+# %% ../nbs/51_attention_maps.ipynb #51c0de08
+def _of_part(test_set, data_dir, most, reference, forced):
+    "Sentences of a part of the split, and its translations if they are to be forced"
+    if reference: raise InputError('reference: a --test-set has references; take --forced')
+    if not re.fullmatch(r'\w[\w.-]*', test_set):
+        raise InputError(f'test_set {printable(test_set)}: needs the name of a part of data_dir, such as test')
+    pairs = read_split(TransformerConfig(data_dir=str(data_dir)), test_set)[:most]
+    return [ko for ko,_ in pairs], [en for _,en in pairs] if forced else None
+
+# %% ../nbs/51_attention_maps.ipynb #51c0de0a
+def _of_file(file, most, reference):
+    "Sentences of a file, and the translations in another one"
+    lines,given = text_lines(file),text_lines(reference) if reference else None
+    if given is not None and len(given)!=len(lines):
+        raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
+    kept = [i for i,line in enumerate(lines) if line.strip()][:most]
+    if not kept: raise InputError(f'{file}: has no sentences')
+    return [lines[i] for i in kept], given and [given[i] for i in kept]
+
 # %% ../nbs/51_attention_maps.ipynb #bbafb3e3
 def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
     "What to look at: Korean sentences, and the translations to force or `None`"
@@ -767,18 +808,7 @@ def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
     if forced and not test_set:
         raise InputError('forced: forces the translations of a --test-set; for others there is --reference')
     if text: return [text], [reference] if reference else None
-    if test_set:
-        if reference: raise InputError('reference: a --test-set has references; take --forced')
-        if not re.fullmatch(r'\w[\w.-]*', test_set):
-            raise InputError(f'test_set {printable(test_set)}: needs the name of a part of data_dir, such as test')
-        pairs = read_split(TransformerConfig(data_dir=str(data_dir)), test_set)[:most]
-        return [ko for ko,_ in pairs], [en for _,en in pairs] if forced else None
-    lines,given = text_lines(file),text_lines(reference) if reference else None
-    if given is not None and len(given)!=len(lines):
-        raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
-    kept = [i for i,line in enumerate(lines) if line.strip()][:most]
-    if not kept: raise InputError(f'{file}: has no sentences')
-    return [lines[i] for i in kept], given and [given[i] for i in kept]
+    return _of_part(test_set, data_dir, most, reference, forced) if test_set else _of_file(file, most, reference)
 
 # %% ../nbs/51_attention_maps.ipynb #d3c18a2f
 _FORMATS = dict(png='.png', svg='.svg', html='.html', pharaoh='.pharaoh') # Format → how its files end
@@ -801,6 +831,7 @@ def _targets(output, format, counts):
     names = [f'{i:03d}-{k}' if n>1 else f'{i:03d}' for i,n in enumerate(counts, 1) for k in range(1, n+1)]
     return format, [path/f'{name}{_FORMATS[format]}' for name in names]
 
+# %% ../nbs/51_attention_maps.ipynb #983083c2
 def _save_figure(sentence, path, format, kind, layer, head, grid):
     "Draw a sentence into a file, with what it shows as its description"
     import matplotlib.pyplot as plt
@@ -811,6 +842,14 @@ def _save_figure(sentence, path, format, kind, layer, head, grid):
     about = dict(Title='Attention map', Description=about)
     with atomic_write(path) as f: fig.savefig(f, format=format, dpi=200, metadata=about)
     plt.close(fig)
+
+# %% ../nbs/51_attention_maps.ipynb #51c0de02
+def _tell(found, files):
+    "Print sentences with their translations, and where their maps are"
+    for maps in found:
+        print(maps[0].source.text)
+        for m in maps: print(f'  {m.target.text}')
+    print(f'wrote {files[0]}' + f' and {len(files)-1} more'*(len(files)>1))
 
 # %% ../nbs/51_attention_maps.ipynb #1a6b9486
 def visualize_attention(
@@ -856,13 +895,9 @@ def visualize_attention(
     for path in files: check_writable(path, *filter(None, (file, file and reference)))
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best,
                                    length_penalty=length_penalty, seed=seed)
-    if references: found = [[m] for m in reference_maps(t, texts, references)]
-    else: found = translation_maps(t, texts)
+    found = [[m] for m in reference_maps(t, texts, references)] if references else translation_maps(t, texts)
     _write_maps(found, format, files, dict(kind=kind, layer=layer, head=head), grid, words)
-    for maps in found:
-        print(maps[0].source.text)
-        for m in maps: print(f'  {m.target.text}')
-    print(f'wrote {files[0]}' + f' and {len(files)-1} more'*(len(files)>1))
+    _tell(found, files)
 
 # %% ../nbs/51_attention_maps.ipynb #14b36247
 def _write_maps(found, format, files, view, grid, words):

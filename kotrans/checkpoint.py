@@ -39,6 +39,7 @@ def fingerprint(
         else: h.update(f'{path} {type(value).__name__} {value!r}\n'.encode())
     return h.hexdigest()
 
+# %% ../nbs/30_checkpoint.ipynb #7c576bfb
 def _leaves(value, path):
     "Every value that is not a container, with the path to it"
     if isinstance(value, dict):
@@ -62,6 +63,7 @@ def not_finite(
     if all_finite([value for _,value in tensors]): return ''
     return next(where for where,value in tensors if not all_finite([value]))
 
+# %% ../nbs/30_checkpoint.ipynb #8ef79fc9
 def save_checkpoint(
     path, # File to write; its name appears only when all bytes are on the disk
     state:dict, # Tensors and plain values, nested
@@ -80,6 +82,7 @@ def save_checkpoint(
 _NAMES = {'collections OrderedDict', 'torch._utils _rebuild_tensor_v2', 'torch._utils _rebuild_parameter',
           *(f'torch {kind}Storage' for kind in 'Float Double Half BFloat16 Byte Char Short Int Long Bool'.split())}
 
+# %% ../nbs/30_checkpoint.ipynb #d189f977
 def check_archive(
     path, # The file
 ):
@@ -109,6 +112,7 @@ def _content(path, numbers=True):
     if not isinstance(content.get('state'), dict): raise InputError('state: is missing, or not a dict')
     return content
 
+# %% ../nbs/30_checkpoint.ipynb #e28fec7f
 def load_checkpoint(
     path, # File written by `save_checkpoint`
     device='cpu', # Device that the tensors are moved to
@@ -130,6 +134,7 @@ def load_checkpoint(
         raise InputError(f'{path}: its contents differ from what was saved (SHA-256); use an older one')
     return _to(content['state'], device)
 
+# %% ../nbs/30_checkpoint.ipynb #5da63bdc
 def _to(value, device):
     "Move all tensors of a nested value"
     if isinstance(value, torch.Tensor): return value.to(device)
@@ -164,11 +169,13 @@ def run_id(
     _check_id(state['run'], 'run')
     return state['run']
 
+# %% ../nbs/30_checkpoint.ipynb #95f3acd5
 def _check_id(value, where):
     "Schema of the id of a run"
     if not isinstance(value, str) or not re.fullmatch('[0-9a-f]{32}', value):
         raise InputError(f'{where}: is not the id of a run (32 hexadecimal digits)')
 
+# %% ../nbs/30_checkpoint.ipynb #9a99b3b5
 def _id_of_config(state):
     "An id for a checkpoint that has none"
     values,tokenizers = state.get('config'),state.get('tokenizers')
@@ -187,6 +194,7 @@ class RunFile(NamedTuple):
     step:int       # Optimizer steps done
     resumable:bool # Whether it holds a run, not a model alone
 
+# %% ../nbs/30_checkpoint.ipynb #19d1b8aa
 def look_at(
     path, # Any file
 )->RunFile: # With an empty `run` if it is no checkpoint
@@ -196,6 +204,7 @@ def look_at(
     except OSError: return RunFile(path, '', 0, False)
     return RunFile(path, *_head(path, s.st_ino, s.st_size, s.st_ctime_ns))
 
+# %% ../nbs/30_checkpoint.ipynb #5e546f10
 @lru_cache(256)
 def _head(path, *version):
     "Run, step and kind of one version of a file"
@@ -205,6 +214,7 @@ def _head(path, *version):
         return run_id(state), step if type(step) is int and step>0 else 0, 'training' in state
     except Exception: return '', 0, False                     # as in `load_checkpoint`: anything can be raised
 
+# %% ../nbs/30_checkpoint.ipynb #861a80e8
 def run_files(
     folder, # Folder of the checkpoints
 )->list: # `RunFile`s by rising step, of one step the finished epoch last
@@ -225,6 +235,7 @@ def in_the_way(
         return f.run!=run or f.resumable and f.step>step and _loads(f.path)
     return [f.path for f in run_files(folder) if other(f)]
 
+# %% ../nbs/30_checkpoint.ipynb #d54e39b5
 def _loads(path):
     try: load_checkpoint(path)
     except InputError: return False
@@ -375,6 +386,7 @@ def weight_shapes(
     real = {n: getattr(config, name) for name,n in sizes.items()}
     return {name: tuple(real[n] for n in w.shape) for name,w in weights.items()}
 
+# %% ../nbs/30_checkpoint.ipynb #c1255065
 def check_weights(
     weights:dict, # Name → tensor
     config:TransformerConfig, # Sizes of the model
@@ -392,6 +404,7 @@ def check_weights(
     wanted = len(shapes)+sum((n-1)*count[part] for part,n in layers.items())
     if len(weights)!=wanted: raise InputError(f'weights: {len(weights):,}, and a model of this config has {wanted:,}')
 
+# %% ../nbs/30_checkpoint.ipynb #105da35e
 def _check_each(weights, config):
     "`check_weights` by a model of the real sizes whose tensors have shapes and no memory"
     with torch.device('meta'): like = build_model(config).state_dict()
@@ -428,6 +441,7 @@ def model_config(
     check_weights(state['weights'], config)
     return config
 
+# %% ../nbs/30_checkpoint.ipynb #4545f7cd
 _EXPORTS = 'kotrans.export' # Module that reads the folders which kotrans-export writes
 
 def model_file(
@@ -437,11 +451,13 @@ def model_file(
     path = Path(path)
     return path/'model.safetensors' if path.is_dir() else path
 
+# %% ../nbs/30_checkpoint.ipynb #e7de5aeb
 def _state(path):
     "What a checkpoint holds, or a folder of an export"
     exported = Path(path).is_dir() and any((Path(path)/n).is_file() for n in ('kotrans.json', 'model.safetensors'))
     return importlib.import_module(_EXPORTS).read_exported(path) if exported else load_checkpoint(path)
 
+# %% ../nbs/30_checkpoint.ipynb #e642765a
 def read_model(
     path, # Any checkpoint of a translation model, or a folder of `kotrans-export`
 )->tuple: # Its state, config, and source and target `Tokenizer`
@@ -519,6 +535,7 @@ def _to_average(checkpoints, last):
                          f'{" and ".join(runs.values())}; name the files to average, with commas between them')
     return [f.path for f in files[-last:]]
 
+# %% ../nbs/30_checkpoint.ipynb #2403eda6
 def _load_files(checkpoints, last):
     "The files to average and what they hold; once more if one was removed while a folder was read"
     for again in (True, True, False):
@@ -527,6 +544,7 @@ def _load_files(checkpoints, last):
         except InputError:
             if not again or all(p.exists() for p in files) or not Path(checkpoints).is_dir(): raise
 
+# %% ../nbs/30_checkpoint.ipynb #5d541b9f
 def _target(output, files):
     "Where to write: not over a file that is averaged, nor over the average of another run"
     target = Path(output or files[-1].parent/'average_model.pt')
@@ -536,6 +554,7 @@ def _target(output, files):
         raise InputError(f'{target}: is not of the run of {files[-1].name}; name another --output')
     return target
 
+# %% ../nbs/30_checkpoint.ipynb #c2169c81
 def _model_of(path):
     "A checkpoint without what only training needs"
     state,*_ = read_model(path)

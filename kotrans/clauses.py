@@ -42,6 +42,7 @@ class Noun:
     counter:str = '' # Korean counter
     unit:str = '' # English unit that goes with the counter, as in *cup*
 
+# %% ../nbs/91_clauses.ipynb #25839832
 @dataclass(frozen=True)
 class Person:
     "Somebody who can act"
@@ -53,6 +54,7 @@ class Person:
     classes:tuple = () # Semantic classes
     honour:str = '' # `y` if Korean speaks of them with honorifics
 
+# %% ../nbs/91_clauses.ipynb #8de8133c
 @dataclass(frozen=True)
 class Place:
     "Somewhere to be, or to go"
@@ -81,6 +83,7 @@ class Verb:
     places:tuple # Places where it happens
     flags:tuple # Properties, explained where they are used
 
+# %% ../nbs/91_clauses.ipynb #c6dc826b
 @dataclass(frozen=True)
 class Adjective:
     "A property"
@@ -91,6 +94,7 @@ class Adjective:
     nouns:tuple # Classes or names that can have the property
     flags:tuple # Properties, explained where they are used
 
+# %% ../nbs/91_clauses.ipynb #9500402a
 @dataclass(frozen=True)
 class TimeExpression:
     "A word or phrase that says when, such as 어제 (yesterday)"
@@ -110,6 +114,7 @@ def load_lexicon(
     def cell(k, v): return tuple(x for x in v.split(lists[k]) if x) if k in lists else v
     return tuple(kind(**{k: cell(k, v) for k,v in row.items()}) for row in read_lexicon(name))
 
+# %% ../nbs/91_clauses.ipynb #36f20a47
 NOUNS      = load_lexicon('nouns', Noun, classes=' ')
 PEOPLE     = load_lexicon('people', Person, classes=' ')
 PLACES     = load_lexicon('places', Place, classes=' ')
@@ -122,6 +127,16 @@ NOUN_OF, PERSON_OF, PLACE_OF, ADJECTIVE_OF, VERB_OF = ({x.ko: x for x in reverse
                                              for table in (NOUNS, PEOPLE, PLACES, ADJECTIVES, VERBS)) # first row wins
 NUMBERS = read_lexicon('numbers')
 
+# %% ../nbs/91_clauses.ipynb #6addeed2
+def _members(name):
+    "The entries that are called `name`, or belong to that class"
+    if name == 'person': return [p for p in PEOPLE if p.kind != 'pronoun']
+    if name[0] == '@': return [p for p in PLACES if name[1:] == p.ko or name[1:] in p.classes]
+    for table in (NOUN_OF, PERSON_OF, PLACE_OF):
+        if name in table: return [table[name]]
+    return [x for x in NOUNS + PEOPLE if name in x.classes or name == getattr(x, 'kind', '')]
+
+# %% ../nbs/91_clauses.ipynb #db9a8f57
 @lru_cache(None)
 def lexicon_members(
     *names:str, # Classes or words; `@` in front means places
@@ -129,13 +144,7 @@ def lexicon_members(
     "List the entries that belong to any of the classes, or are named"
     found = {}
     for name in names:
-        if name == 'person': hits = [p for p in PEOPLE if p.kind != 'pronoun']
-        elif name[0] == '@': hits = [p for p in PLACES if name[1:] == p.ko or name[1:] in p.classes]
-        elif name in NOUN_OF: hits = [NOUN_OF[name]]
-        elif name in PERSON_OF: hits = [PERSON_OF[name]]
-        elif name in PLACE_OF: hits = [PLACE_OF[name]]
-        else: hits = [x for x in NOUNS + PEOPLE if name in x.classes or name == getattr(x, 'kind', '')]
-        if not hits: raise KeyError(f'no entry is called {name!r} and none is of that class')
+        if not (hits := _members(name)): raise KeyError(f'no entry is called {name!r} and none is of that class')
         found.update(dict.fromkeys(hits))
     return tuple(found)
 
@@ -148,6 +157,7 @@ def plural_noun(
     if hiss: return word + 'es'
     return word[:-1] + 'ies' if re.search('[^aeiou]y$', word) else word + 's'
 
+# %% ../nbs/91_clauses.ipynb #462be837
 def a_an(
     words:str, # What the article stands before
 )->str: # The words with their article
@@ -163,12 +173,14 @@ def _doubles(word):
     return (len(word) > 2 and word[-1] not in 'aeiouwxy' and word[-2] in _vowels and word[-3] not in _vowels
             and sum(c in _vowels for c in word) == 1)
 
+# %% ../nbs/91_clauses.ipynb #ba174f6b
 def third_person(
     word:str, # Base form
 )->str: # The form after *she*
     "Make the third person singular of the present"
     return dict(be='is', have='has').get(word) or (word + 'es' if word in ('go', 'do') else plural_noun(word))
 
+# %% ../nbs/91_clauses.ipynb #46ca9502
 def past_tense(
     word:str, # Base form of a regular verb
 )->str: # Past, and participle
@@ -177,6 +189,7 @@ def past_tense(
     if re.search('[^aeiou]y$', word): return word[:-1] + 'ied'
     return word + word[-1]*_doubles(word) + 'ed'
 
+# %% ../nbs/91_clauses.ipynb #40c0652c
 def ing_form(
     word:str, # Base form
 )->str: # The *-ing* form
@@ -195,6 +208,7 @@ def comparative_form(
     if beats > 1: return 'more ' + word
     return word + ('r' if word.endswith('e') else word[-1]*_doubles(word) + 'er')
 
+# %% ../nbs/91_clauses.ipynb #9e25ad63
 def superlative_form(
     more:str, # A comparative
 )->str: # The superlative that belongs to it
@@ -212,30 +226,35 @@ class VerbPhrase(NamedTuple):
     ing:str = '' # Irregular *-ing*
     aux:bool = False # Whether the head is an auxiliary: moves to the front in questions, takes *n't*
 
+# %% ../nbs/91_clauses.ipynb #cb014a6c
 def join_words(
     *words:str, # Words or phrases; empty ones and `None` are left out
 )->str: # With spaces between
     "Join what there is"
     return ' '.join(w for w in words if w)
 
+# %% ../nbs/91_clauses.ipynb #55bfff3a
 def base_form(
     vp:VerbPhrase, # A verb phrase
 )->str: # As after *to* or *can*
     "Say `vp` in its base form"
     return join_words(vp.head, vp.rest)
 
+# %% ../nbs/91_clauses.ipynb #b9b5efb0
 def gerund_form(
     vp:VerbPhrase, # A verb phrase
 )->str: # As after *is* or *after*
     "Say `vp` in its *-ing* form"
     return join_words(vp.ing or ing_form(vp.head), vp.rest)
 
+# %% ../nbs/91_clauses.ipynb #5e9b55fa
 def participle_form(
     vp:VerbPhrase, # A verb phrase
 )->str: # As after *have*
     "Say `vp` as a past participle"
     return join_words(vp.participle or vp.past or past_tense(vp.head), vp.rest)
 
+# %% ../nbs/91_clauses.ipynb #a3a97e8e
 def be_phrase(
     rest:str, # What stands after *be*
 )->VerbPhrase: # *be* and `rest`
@@ -258,8 +277,18 @@ def inflect_english(
     if tense == 'past': return vp.past or past_tense(vp.head)
     return third_person(vp.head) if third else vp.head
 
+# %% ../nbs/91_clauses.ipynb #09efb1a8
 _not = dict(will="won't", can="can't", am='am not', may='may not')
 
+# %% ../nbs/91_clauses.ipynb #27203d4b
+def _auxiliary(vp, person, tense, needed):
+    "What carries the tense, and the rest; no auxiliary if there is none and none is `needed`"
+    if tense == 'future': return 'will', base_form(vp)
+    if vp.aux: return inflect_english(vp, person, tense), vp.rest
+    if needed: return inflect_english(VerbPhrase('do', past='did'), person, tense), base_form(vp)
+    return '', join_words(inflect_english(vp, person, tense), vp.rest)
+
+# %% ../nbs/91_clauses.ipynb #fc31f793
 def finite_clause(
     vp:VerbPhrase, # A verb phrase
     subject:str, # The subject; empty to leave it out
@@ -270,16 +299,20 @@ def finite_clause(
     adverb:str='', # A word such as *often*, which stands before the main verb
 )->str: # A clause without capital or full stop
     "Make a clause of `vp`"
-    if tense == 'future': aux, main = 'will', base_form(vp)
-    elif vp.aux: aux, main = inflect_english(vp, person, tense), vp.rest
-    elif negative or question: aux, main = inflect_english(VerbPhrase('do', past='did'), person, tense), base_form(vp)
-    else: return join_words(subject, adverb, inflect_english(vp, person, tense), vp.rest)
+    aux, main = _auxiliary(vp, person, tense, negative or question)
     if negative: aux = _not.get(aux, aux + "n't")
     return join_words(*([aux, subject] if question else [subject, aux]), adverb, main)
 
 # %% ../nbs/91_clauses.ipynb #8b516c26
 _possessive = dict(I='my', you='your', we='our', they='their', he='his', she='her', it='its')
 
+# %% ../nbs/91_clauses.ipynb #09dceaf4
+def _owned(noun, owner, adjective):
+    "`noun` as the possession of `owner`; several owners have several of what can be counted"
+    several = owner in ('we', 'they') and noun.count == 'count'
+    return join_words(_possessive[owner], adjective, noun.plural or plural_noun(noun.en) if several else noun.en)
+
+# %% ../nbs/91_clauses.ipynb #0523543c
 def noun_phrase(
     noun:Noun, # What is named
     article:str='a', # `a`, `one`, `the`, `poss`, `generic`, or a word such as *this*
@@ -288,16 +321,13 @@ def noun_phrase(
     adjective:str='', # English adjective in front
 )->str: # English
     "Name `noun` with its article"
-    many = article == 'generic' or (article == 'a' and habit)
-    word = (noun.plural or plural_noun(noun.en)) if many and noun.count == 'count' else noun.en
-    words = join_words(adjective, word)
     if noun.en.startswith('the '): return noun.en
-    if noun.count == 'unique' and article in ('a', 'one', 'generic'): return 'the ' + words
-    if article == 'poss':
-        if owner in ('we', 'they') and noun.count == 'count':
-            words = join_words(adjective, noun.plural or plural_noun(noun.en))
-        return f'{_possessive[owner]} {words}'
-    if article in ('a', 'one', 'generic'): return a_an(words) if noun.count == 'count' and not many else words
+    if article == 'poss': return _owned(noun, owner, adjective)
+    new = article in ('a', 'one', 'generic')
+    many = noun.count == 'count' and (article == 'generic' or (article == 'a' and habit))
+    words = join_words(adjective, (noun.plural or plural_noun(noun.en)) if many else noun.en)
+    if noun.count == 'unique' and new: return 'the ' + words
+    if new: return a_an(words) if noun.count == 'count' and not many else words
     if noun.count == 'plural': article = dict(this='these', that='those').get(article, article)
     return f'{article} {words}'
 
@@ -316,6 +346,7 @@ def person_phrase(
     if person.kind == 'kin': return f'{kin} {person.en}'
     return a_an(person.en) if article in ('a', 'one') else f'the {person.en}'
 
+# %% ../nbs/91_clauses.ipynb #2216693e
 def agreeing_pronoun(
     who, # A person or a noun
 )->str: # A pronoun
@@ -329,6 +360,7 @@ LEVELS = ('합쇼체', '해요체', '해체')
 _statement = {'합쇼체':'습니다/ㅂ니다', '해요체':'아/어요', '해체':'아/어'}
 _question  = {'합쇼체':'습니까/ㅂ니까', '해요체':'아/어요', '해체':'아/어'}
 
+# %% ../nbs/91_clauses.ipynb #a0e599f8
 def sentence_endings(
     level:str='해요체', # One of `LEVELS`
     tense:str='present', # `past`, `present` or `future`
@@ -342,9 +374,11 @@ def sentence_endings(
     if tense == 'future': return ('겠' if will else '(으)ㄹ 것' if level == '합쇼체' else '(으)ㄹ 거', last)
     return (last,)
 
+# %% ../nbs/91_clauses.ipynb #6dfb5cc5
 @lru_cache(100_000)
 def _conjugate(word, irregular, suffixes): return conjugate(word, *suffixes, irregular=irregular or None)
 
+# %% ../nbs/91_clauses.ipynb #c943d83c
 def inflect_korean(
     word, # A verb or an adjective
     *suffixes:str, # In textbook notation
@@ -388,6 +422,7 @@ def person_korean(
         return person.ko + ('이' if final_consonant(person.ko) and person.ko != '톰' else '')
     return dict(저='나', 제='내').get(person.ko, person.ko) if level == '해체' else dict(나='저').get(person.ko, person.ko)
 
+# %% ../nbs/91_clauses.ipynb #454c6a6b
 def _mark(who, particle, level):
     "`who` with a particle; honoured people have particles of their own"
     if not isinstance(who, Person): return attach_particle(who.ko, particle)
@@ -396,6 +431,7 @@ def _mark(who, particle, level):
     elif particle in ('께서', '께서는'): particle = '이/가' if particle == '께서' else '은/는'
     return attach_particle(person_korean(who, level), particle)
 
+# %% ../nbs/91_clauses.ipynb #880e2951
 def adnominal_form(
     adjective:Adjective, # A property
 )->str: # The form before a noun
@@ -403,12 +439,8 @@ def adnominal_form(
     return inflect_korean(adjective, '는' if 'exist' in adjective.flags else '(으)ㄴ')
 
 # %% ../nbs/91_clauses.ipynb #f68e6c8a
-def korean_arguments(
-    clause:Clause, # The plan
-    skip:str='', # What to leave out: `subject`, `object`, `time`, `place`, `recipient`, `partner`
-    **words:str, # Korean words to say instead of a part, as `object='뭐를'`
-)->list[str]: # Everything before the verb, in Korean order
-    "Say in Korean all that stands before the verb"
+def _korean_parts(clause):
+    "All that stands before the verb, by name"
     c, parts = clause, {}
     if c.subject: parts['subject'] = _mark(c.subject, c.topic, c.level)
     if c.time: parts['time'] = c.time.ko
@@ -417,9 +449,18 @@ def korean_arguments(
     if c.recipient: parts['recipient'] = _mark(c.recipient, '에게', c.level)
     if c.object: parts['object'] = join_words(c.modifier and adnominal_form(c.modifier),
                                          _mark(c.object, c.verb.particle, c.level))
-    parts = {k: v for k,v in (parts | words).items() if k not in skip.split()}
+    return parts
+
+# %% ../nbs/91_clauses.ipynb #d16f6468
+def korean_arguments(
+    clause:Clause, # The plan
+    skip:str='', # What to leave out: `subject`, `object`, `time`, `place`, `recipient`, `partner`
+    **words:str, # Korean words to say instead of a part, as `object='뭐를'`
+)->list[str]: # Everything before the verb, in Korean order
+    "Say in Korean all that stands before the verb"
+    parts = {k: v for k,v in (_korean_parts(clause) | words).items() if k not in skip.split()}
     order = ['subject', 'time', 'place', 'partner', 'recipient', 'means', 'object']
-    if c.early: order[:2] = order[1::-1]
+    if clause.early: order[:2] = order[1::-1]
     return [parts[k] for k in order if k in parts]
 
 # %% ../nbs/91_clauses.ipynb #26cf4624
@@ -429,6 +470,7 @@ def is_honoured(
     "Tell whether Korean honours the subject of `clause`"
     return bool(clause.polite or (isinstance(clause.subject, Person) and clause.subject.honour))
 
+# %% ../nbs/91_clauses.ipynb #06010022
 def _word(clause):
     "The verb, or 드리다 where what is given goes up to somebody honoured"
     v, up = clause.verb, clause.recipient and clause.recipient.honour
@@ -436,6 +478,12 @@ def _word(clause):
     return v
 
 # %% ../nbs/91_clauses.ipynb #115e7be7
+def _come_apart(clause, word, before):
+    "The noun of a verb such as 운동하다, by itself, and the 하다 that is left"
+    if 'noun' not in clause.verb.flags or not (before or not clause.bare): return '', word
+    return attach_particle(word.ko[:-2], '을/를'), replace(word, ko='하다', honorific='')
+
+# %% ../nbs/91_clauses.ipynb #4b06aaa3
 def korean_clause(
     clause:Clause, # The plan
     *suffixes:str, # What the pattern adds before the ending
@@ -446,13 +494,10 @@ def korean_clause(
     **words:str, # Parts to say otherwise
 )->str: # Korean without full stop
     "Say `clause` in Korean"
-    c, word = clause, _word(clause)
+    c, honour = clause, is_honoured(clause)
     stop = sentence_endings(c.level, c.tense, c.question, c.will) if end is None else end
-    honour = is_honoured(c)
     if late: suffixes, honour = suffixes + ('(으)시',)*honour, False
-    noun = ''
-    if 'noun' in c.verb.flags and (before or not c.bare):
-        noun, word = attach_particle(word.ko[:-2], '을/를'), replace(word, ko='하다', honorific='')
+    noun, word = _come_apart(c, _word(c), before)
     return join_words(*korean_arguments(c, skip, **words), noun, before,
                       inflect_korean(word, *suffixes, *stop, honour=honour))
 
@@ -463,6 +508,7 @@ def is_habit(
     "Tell whether a present is a habit, not a state or the moment"
     return clause.tense == 'present' and not is_now(clause) and not {'become', 'stative'} & set(clause.verb.flags)
 
+# %% ../nbs/91_clauses.ipynb #dbde7225
 def is_now(
     clause:Clause, # The plan
 )->bool: # Has it 지금?
@@ -540,6 +586,7 @@ def takes_object(
     "Tell whether `verb` can have `thing` as its object"
     return thing in lexicon_members(*verb.object) if verb.object else thing is None
 
+# %% ../nbs/91_clauses.ipynb #9d64a266
 def make_clause(
     verb:str, # Korean verb, dictionary form
     object:str='', # Korean noun, or `@` and a place

@@ -50,6 +50,7 @@ def too_long(
 # %% ../nbs/23_cleaning.ipynb #f821f711
 ENGLISH_PER_KOREAN = 2.0 # English characters to one Korean character, in ordinary text
 
+# %% ../nbs/23_cleaning.ipynb #4872139c
 def length_ratio(
     pair:Pair, # A normalised pair, neither side empty
 )->float: # 1 or more
@@ -79,6 +80,7 @@ def markup(
 HANGUL = re.compile('[가-힣ㄱ-ㆎᄀ-ᇿ]+') # A run of Hangul, for `letter_share`
 LATIN = re.compile('[A-Za-zÀ-ÖØ-öø-ɏ]+') # A run of Latin letters, likewise
 
+# %% ../nbs/23_cleaning.ipynb #a1275080
 def letter_share(
     script:re.Pattern, # A run of letters of the script: `HANGUL` or `LATIN`
     text:str, # A sentence
@@ -104,6 +106,7 @@ def wrong_language(
 # %% ../nbs/23_cleaning.ipynb #457d029a
 _UNREADABLE = re.compile('[\ue000-\uf8ff\ufffd\U000f0000-\U0010fffd]')
 
+# %% ../nbs/23_cleaning.ipynb #3de68b2c
 def unreadable(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Not asked here
@@ -118,6 +121,7 @@ _all_ = ['alnum_key']
 @lru_cache(2**14)
 def _key_trigrams(key): return frozenset(key[i:i+3] for i in range(max(1, len(key)-2)))
 
+# %% ../nbs/23_cleaning.ipynb #66f0b8f5
 def char_trigrams(
     text:str, # A sentence
 )->frozenset[str]: # Every three letters in a row of its `alnum_key`; a shorter key is one of its own
@@ -134,6 +138,7 @@ def key_similarity(
     both = len(x & y)
     return both/(len(x)+len(y)-both)
 
+# %% ../nbs/23_cleaning.ipynb #998a2e4a
 def similarity(
     a:str, # A sentence
     b:str, # Another
@@ -161,18 +166,22 @@ def _same_separators(pair):
     common = dotted[0] & dotted[1]
     return {n for side in written for w in side if w.replace(',', '.') in common for n in number_values(w)}
 
+# %% ../nbs/23_cleaning.ipynb #1fc94ce0
 def _apart(text):
     "The parts of numbers whose comma may be one between two numbers: 30,1899"
     commas = [w for w in written_numbers(text) if re.fullmatch(r'\d+,(?!\d{3}$)\d+', w)]
     return {float(n) for w in commas for n in w.split(',')}
 
+# %% ../nbs/23_cleaning.ipynb #f061159b
 _SHORT = re.compile(r'(\d[\d,]{0,20}(?:\.\d{1,9})?)(K|k|M|mn|B|bn|T|tn)\b')
 _SIZES = dict(k=10**3, m=10**6, b=10**9, t=10**12)
 
+# %% ../nbs/23_cleaning.ipynb #80c5f350
 def _shortened(text):
     "The numbers that headlines shorten: $5M, 1.5bn"
     return {round(float(n.replace(',', ''))*_SIZES[unit[0].lower()], 6) for n,unit in _SHORT.findall(text)}
 
+# %% ../nbs/23_cleaning.ipynb #f7753afe
 def _other_readings(pair):
     "What else the sides may mean, the Korean and the English: number words, and separators read otherwise"
     both = _same_separators(pair) | _shortened(pair[0]) | _shortened(pair[1])
@@ -185,6 +194,7 @@ def _same_number(a, b):
     if isinstance(a, str) or isinstance(b, str): return str(a).split('.')[0]==str(b).split('.')[0]
     return abs(a-b)==12 or a%100==b or b%100==a
 
+# %% ../nbs/23_cleaning.ipynb #1bc70efa
 def _unmatched(some, others):
     "Those of `some` that are no spelling of one of `others`, numbers in both left out"
     return {a for a in some-others if not any(_same_number(a, b) for b in others-some)}
@@ -192,6 +202,7 @@ def _unmatched(some, others):
 # %% ../nbs/23_cleaning.ipynb #f9cc3f85
 _DIGIT = re.compile(r'\d')
 
+# %% ../nbs/23_cleaning.ipynb #5daf9abb
 def numbers_disagree(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Not asked here
@@ -210,10 +221,13 @@ def numbers_disagree(
 # %% ../nbs/23_cleaning.ipynb #7b746e4a
 _URL = re.compile(r'(?<!\w)(?:https?://|www\.)[\x21-\x7e]+', re.I)
 
+# %% ../nbs/23_cleaning.ipynb #37f32d3f
 def _may_hold_url(text): return '://' in text or 'w.' in text or 'W.' in text
 
+# %% ../nbs/23_cleaning.ipynb #d6075728
 def _urls_of(text): return {u.rstrip('.,;:!?)]}/>"\'').lower() for u in _URL.findall(text)}
 
+# %% ../nbs/23_cleaning.ipynb #4e18a741
 def urls(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Not asked here
@@ -229,10 +243,12 @@ def _repeats(most):
     "Patterns of one character more than `most` times in a row: in a text, and in every second character of it"
     return re.compile(r'([^\s\d])\1{%d}' % most),re.compile(r'(.)\1{%d}' % ((most-1)//2))
 
+# %% ../nbs/23_cleaning.ipynb #27ddbedd
 def _has_run(text, most):
     whole,half = _repeats(most)
     return half.search(text[::2]) and whole.search(text)
 
+# %% ../nbs/23_cleaning.ipynb #278124cd
 def repetitive(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Its `max_repeats`; 0 allows any
@@ -243,12 +259,14 @@ def repetitive(
 # %% ../nbs/23_cleaning.ipynb #c8bcd989
 _STOP = re.compile('[.!?…。]+["\'”’)\\]]*(?=\\s|$)')
 
+# %% ../nbs/23_cleaning.ipynb #a2433d16
 def sentence_count(
     text:str, # One or more sentences
 )->int: # At least 1
     "Count sentences by their full stops"
     return max(1, len(_STOP.findall(text)))
 
+# %% ../nbs/23_cleaning.ipynb #18655afd
 def sentences_lost(
     pair:Pair, # A normalised pair
     config:BaseConfig, # Its `max_sentence_gap`
@@ -260,11 +278,16 @@ def sentences_lost(
 # %% ../nbs/23_cleaning.ipynb #1829afec
 DEFAULT_STEPS = (markup, empty, too_short, too_long, unreadable, untranslated, wrong_language, length_ratio_too_high,
                  repetitive, urls, numbers_disagree, sentences_lost) # The default of `cleaning_steps`
+
+# %% ../nbs/23_cleaning.ipynb #c8aca25d
 CLEANING_STEPS = {f.__name__: f for f in DEFAULT_STEPS} # Name, as in the config → the step; put yours here
+
+# %% ../nbs/23_cleaning.ipynb #aa3ae14b
 REASONS = ('empty', 'too short', 'too long', 'unreadable characters', 'untranslated', 'sides swapped', 'not Korean',
            'not English', 'length ratio', 'repeated characters', 'URLs differ', 'only a URL', 'numbers disagree',
            'sentence count') # What the default steps may say
 
+# %% ../nbs/23_cleaning.ipynb #c5ce152a
 def _listed(config, name, known, kind):
     "The comma-separated names in a field of the config, each of them one of `known`"
     names = [n.strip() for n in getattr(config, name).split(',') if n.strip()]
@@ -280,6 +303,7 @@ def listed_steps(
     "The steps that a config lists; an unknown name is an `InputError`"
     return tuple(CLEANING_STEPS[n] for n in _listed(config, 'cleaning_steps', CLEANING_STEPS, 'step'))
 
+# %% ../nbs/23_cleaning.ipynb #36523dfe
 def skipped_reasons(
     config:BaseConfig, # Its `skip_cleaning_steps`, reasons with commas between them
 )->set[str]: # Members of `REASONS`
@@ -293,6 +317,7 @@ def example_order(
     "Sorts examples by the hash of their pair: the first ten are a fair draw"
     return stable_share('\t'.join(row[:2]))
 
+# %% ../nbs/23_cleaning.ipynb #d496f830
 @dataclass
 class Cleaned:
     "What cleaning kept, and an account of the rest"
@@ -303,26 +328,30 @@ class Cleaned:
     examples:dict=field(default_factory=dict) # Reason → a sample of its pairs, each with what it is a copy of, if any
     copies:Counter=field(default_factory=Counter) # Korean sentence → how often it came again
 
-    def drop(self,
-        pair:Pair, # The pair
-        reason:str, # Why
-        like:str='', # What stands elsewhere and is the cause
-        show:int=10, # Examples kept of each reason
-    ):
-        "Count `pair` under `reason`, and keep a sample of `show`"
-        self.dropped[reason] += 1
-        shown = self.examples.setdefault(reason, [])
-        bisect.insort(shown, (*pair, like) if like else pair, key=example_order); del shown[show:]
+# %% ../nbs/23_cleaning.ipynb #16cde904
+@patch
+def drop(self:Cleaned,
+    pair:Pair, # The pair
+    reason:str, # Why
+    like:str='', # What stands elsewhere and is the cause
+    show:int=10, # Examples kept of each reason
+):
+    "Count `pair` under `reason`, and keep a sample of `show`"
+    self.dropped[reason] += 1
+    shown = self.examples.setdefault(reason, [])
+    bisect.insort(shown, (*pair, like) if like else pair, key=example_order); del shown[show:]
 
 # %% ../nbs/23_cleaning.ipynb #5e0ab980
 _SIDES = dict(pair=(), source=(0,), target=(1,), either=(0, 1)) # The config's `duplicates` → which sides
 
+# %% ../nbs/23_cleaning.ipynb #26dcef3b
 def show_pair(
     pair:Pair, # A pair
 )->str: # Both sides in one line
     "A pair as reports show it"
     return ' | '.join(pair)
 
+# %% ../nbs/23_cleaning.ipynb #94a3c2f9
 class _Seen:
     "The pairs kept so far, by pair and by the sides whose copies are to fall"
     def __init__(self, sides): self.sides,self.pairs,self.first = sides,set(),({}, {})
@@ -342,6 +371,7 @@ class _Seen:
 # %% ../nbs/23_cleaning.ipynb #a830d721
 _ORDINARY,_SYLLABLE,_ASCII_LETTER,_FULL_STOP,_NUMERAL,_BLANK,_URL_PART = (1<<i for i in range(7))
 
+# %% ../nbs/23_cleaning.ipynb #7c67f006
 def _class_table():
     "The classes of each code point, one bit each; of what is not in the table, nothing is known"
     table = np.zeros(2**16, np.uint8)
@@ -352,6 +382,8 @@ def _class_table():
     mark((chr(c) for c in range(0x7f) if chr(c).isalpha()), _ASCII_LETTER)
     mark('.!?…', _FULL_STOP); mark('0123456789', _NUMERAL); mark(' ', _BLANK); mark('/wW', _URL_PART)
     return table
+
+# %% ../nbs/23_cleaning.ipynb #e3eca571
 _CLASSES = _class_table()
 
 # %% ../nbs/23_cleaning.ipynb #bfbf3505
@@ -380,6 +412,7 @@ def count_frequent(self:_Texts, kind):
     found = np.append((self.classes & kind).astype(bool), False)    # where an empty text at the end begins
     return np.add.reduceat(found, self.ends-self.length, dtype=np.int32)
 
+# %% ../nbs/23_cleaning.ipynb #3ceb0aa3
 @patch
 def long_runs(self:_Texts, most):
     "How many places in each text begin a run of more than `most` equal characters"
@@ -397,6 +430,7 @@ def _oddities(t, config):
     if config.max_repeats: odd += t.long_runs(config.max_repeats)
     return odd
 
+# %% ../nbs/23_cleaning.ipynb #b5c58e65
 def _certainly_plain(pairs, config):
     "Of which pairs is it certain that they are in order and pass all `DEFAULT_STEPS`? `[pairs]` bool"
     t = _Texts([side for pair in pairs for side in pair])
@@ -420,6 +454,7 @@ def _ask(pair, steps, config, skip):
         elif answer and answer not in skip: return pair,answer
     return pair,''
 
+# %% ../nbs/23_cleaning.ipynb #39917f86
 def clean_pairs(
     pairs, # Pairs as they came, any iterable
     config:BaseConfig, # Its `cleaning_steps`, their thresholds, `skip_cleaning_steps` and `duplicates`

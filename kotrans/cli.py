@@ -31,6 +31,7 @@ class CommandParameter:
 # %% ../nbs/03_cli.ipynb #0e41a591
 _TYPES = {t.__name__: t for t in (str, int, float, bool, Path)}
 
+# %% ../nbs/03_cli.ipynb #b592219e
 def _type(node, where):
     "The type that an annotation names, and the choices of a `Literal`"
     if node is None: return str,()
@@ -78,6 +79,7 @@ def _parameter(name, anno, default, comment, where, positional=False, group=''):
     type_,choices = _type(anno, f'{where}.{name}')
     return CommandParameter(name, type_, value, comment, positional, choices, group)
 
+# %% ../nbs/03_cli.ipynb #5e1c092e
 def _class_fields(node, nodes, comments):
     "The fields of a config class, by name, those of its bases first and of the last base before all"
     found = {}
@@ -101,6 +103,7 @@ def _function_parameters(node, comments, headings):
     return {o.arg: _parameter(o.arg, o.annotation, d, comments.get(o.end_lineno, ''), node.name, place,
                               '' if place else group(o)) for o,d,place in rows}
 
+# %% ../nbs/03_cli.ipynb #dfd119e5
 def _field_classes(node):
     "The names of the config classes whose fields a function takes"
     kind = node.args.kwarg and node.args.kwarg.annotation
@@ -121,6 +124,7 @@ class _Parser(argparse.ArgumentParser):
     "An argument parser that reports an error in one line"
     def error(self, message): self.exit(2, f'{self.prog}: error: {message}\n')
 
+# %% ../nbs/03_cli.ipynb #26a1f336
 class _Help(argparse.RawDescriptionHelpFormatter):
     "Help that breaks lines at spaces and after commas only, never in a word, and no command line of an example"
     def _split_lines(self, text, width):
@@ -137,12 +141,14 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 # %% ../nbs/03_cli.ipynb #e824b109
 def _flag(name): return '--' + name.replace('_', '-')
 
+# %% ../nbs/03_cli.ipynb #a489ab1e
 def _help_text(text, params):
     "`text` for a screen: without backticks, and with the names of flags as one types them"
     for p in params:
         if '_' in p.name and not p.positional: text = re.sub(rf'(?<![\w-]){p.name}(?!\w)', _flag(p.name), text)
     return text.replace('`', '')
 
+# %% ../nbs/03_cli.ipynb #1c48dc1c
 def _reader(p):
     "What `argparse` calls with the text of a value: a number of the right kind, in its range; a path without `~`"
     def read(text):
@@ -152,11 +158,13 @@ def _reader(p):
         except InputError as e: raise argparse.ArgumentTypeError(str(e)) from None
     return read
 
+# %% ../nbs/03_cli.ipynb #5a3a3269
 def _default(p):
     "What the help says of a default"
     if p.type is bool: return ' (on by default)'*p.default
     return '' if p.default in (..., '', None) else f' (default: {p.default})'
 
+# %% ../nbs/03_cli.ipynb #ca6e6ddd
 def _add_argument(parser, p, params):
     "Make `parser` take the parameter `p`"
     more = dict(help=(_help_text(p.doc, params) + _default(p)).replace('%', '%%'))
@@ -218,20 +226,24 @@ def parse_arguments(
 # %% ../nbs/03_cli.ipynb #3393d83f
 _MEMORY = re.compile("out of memory|not enough memory|can't allocate memory|bad_alloc|start new thread", re.I)
 
+# %% ../nbs/03_cli.ipynb #bc6df8cf
 def _is_memory(error): return isinstance(error, MemoryError) or bool(_MEMORY.search(str(error)))
 
+# %% ../nbs/03_cli.ipynb #2c4d811a
 def _fail(prog, message, status=2):
     "Say what is wrong in one line, and give the exit status"
     message = printable(message, 2000)
     notify(f'{prog}: error: {message}' if status<130 else f'{prog}: {message}', file=sys.stderr)
     return status
 
+# %% ../nbs/03_cli.ipynb #525fa9ce
 def _refused(prog, error):
     "Say which file the operating system refused, and why; gives the exit status"
     if isinstance(error, BrokenPipeError) and error.filename in (None, STDOUT): return 141     # as SIGPIPE gives it
     why = 'is closed' if error.errno==errno.EBADF else error.strerror or error
     return _fail(prog, f'{error.filename or "input/output"}: {why}')
 
+# %% ../nbs/03_cli.ipynb #4215d11c
 def _run(prog, function, args):
     "Call `function`, say in one line why it ended early, and give the exit status"
     try: function(args)
@@ -273,6 +285,7 @@ def _guarded(prog, function, args):
         if isinstance(error, BrokenPipeError): return 141
         return _fail(prog, f'{STDOUT}: what was printed is lost ({error.strerror}); the work itself is done', 1)
 
+# %% ../nbs/03_cli.ipynb #9f6bdbe9
 def run_command(
     module:str, # Where the function lives, such as `kotrans.training`
     name:str, # The function
@@ -297,6 +310,7 @@ class _Commands:
         if name.startswith('_'): raise AttributeError(name)
         return lambda argv=None: run_command(self.module, name, argv)
 
+# %% ../nbs/03_cli.ipynb #e9c9aa4d
 def __getattr__(name):
     if name.startswith('_') or find_spec(f'kotrans.{name}') is None:
         raise AttributeError(f'kotrans has no chapter {name}')
@@ -320,6 +334,7 @@ def _overview(commands):
         'commands:', *lines, '', 'kotrans COMMAND --help says more about one; kotrans-COMMAND is the same command.', '',
         f'documentation: {DOCS}'])
 
+# %% ../nbs/03_cli.ipynb #64901976
 def run_kotrans(
     argv:list=None, # Command line; `None` takes the process's own
 )->int: # Exit status

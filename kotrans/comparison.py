@@ -62,6 +62,7 @@ def best_rate(
     losses = {r['rate']: r['valid_loss'] for r in results if (r['label'], r['seed'])==(label, seed)}
     return min(rates, key=lambda x: losses[x]) if set(rates)<=losses.keys() else None
 
+# %% ../nbs/53_comparison.ipynb #a0dd7815
 def ladder_trials(
     results:list, # Results so far
     seeds:list, # Seeds
@@ -95,6 +96,7 @@ def sweeps(
     def differs(fields): return any(getattr(c, k)!=v for k,v in fields.items())
     return {name: {label: f for label,f in rows.items() if differs(f)} for name,rows in found.items()}
 
+# %% ../nbs/53_comparison.ipynb #c6b60d19
 def sweep_trials(
     base:TransformerConfig, # The base config
     names:list, # Names of sweeps
@@ -194,6 +196,7 @@ def measure_trial(
             greedy_per_second=len(ko)/_timed(greedy.translate, ko)[1])
     return out
 
+# %% ../nbs/53_comparison.ipynb #1a144817
 def _timed(f, *args):
     "What `f` returns, and the seconds it took"
     start = time.perf_counter()
@@ -217,6 +220,7 @@ def run_trial(
         for p in numbered(own/'checkpoints', prefix): p.unlink(missing_ok=True)
     return result
 
+# %% ../nbs/53_comparison.ipynb #c5d08dc5
 def read_results(
     folder, # The comparison's folder
 )->list: # Results by name
@@ -224,6 +228,7 @@ def read_results(
     files = sorted((Path(folder)/'trials').glob('*/result.json'))
     return [_read_json(f, 'remove it, and its trial runs again') for f in files]
 
+# %% ../nbs/53_comparison.ipynb #2eb86416
 def _read_json(path, remedy):
     try: return json.loads(Path(path).read_text('utf-8'))
     except (OSError, ValueError, RecursionError) as e:
@@ -239,6 +244,7 @@ def _plan(base):
     files = sorted(p for lang in ('ko', 'en') for p in Path(base.data_dir).glob(f'*.{lang}'))
     return dict(config=config, text={p.name: file_sha256(p) for p in files})
 
+# %% ../nbs/53_comparison.ipynb #05b30833
 def check_plan(
     base:TransformerConfig, # The base config, whose text is there
     folder, # The comparison's folder
@@ -260,6 +266,7 @@ def _claim(folder): # Gives whether the trial is this process's
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder/'.running', 'ab') as f: yield lock_file(f) and not (folder/'result.json').exists()
 
+# %% ../nbs/53_comparison.ipynb #be791d3e
 def run_queue(
     trials, # Function of the results so far that gives all `Trial`s known by then
     base:TransformerConfig, # What they differ from
@@ -315,6 +322,7 @@ def _shown(values, digits=1):
     mean,half = seed_interval(values)
     return f'{mean:,.{digits}f}' + ('' if math.isnan(half) else f' ± {half:,.{digits}f}')
 
+# %% ../nbs/53_comparison.ipynb #4f7c1125
 def rows_of_ladder(
     results:list, # From `read_results`
 )->dict: # Rung → its results with the best rate, by seed
@@ -328,6 +336,7 @@ def rows_of_ladder(
         out[label] = sorted((r for r in own if r['rate']==best), key=lambda r: r['seed'])
     return out
 
+# %% ../nbs/53_comparison.ipynb #fe716808
 def ladder_table(
     results:list, # From `read_results`
     test:str='test', # Name of the test set
@@ -379,6 +388,7 @@ def sweep_table(
                      f"{_shown(differences) if differences else ''} | {minutes} |")
     return '\n'.join(lines)
 
+# %% ../nbs/53_comparison.ipynb #bc77088f
 def sweep_rows(
     results:list, # From `read_results`
     test:str='test', # Name of the test set
@@ -417,6 +427,7 @@ def plot_ladder(
     left.legend(fontsize=8)
     return fig
 
+# %% ../nbs/53_comparison.ipynb #c31d773a
 def _curve(history):
     "Minutes and validation perplexities"
     minutes,total = [],0.
@@ -461,6 +472,7 @@ def comparison_page(
     if any(d for *_,d in sweep_rows(results, test)): parts += [sweep_table(results, test)]
     return '\n\n'.join(parts)
 
+# %% ../nbs/53_comparison.ipynb #42c90df7
 def render(
     base:TransformerConfig, # Whose test sets the translations are of
     folder, # The comparison's folder
@@ -493,6 +505,7 @@ def _numbers(text, name, kind):
         raise InputError(f'{name} {printable(text, 40)}: different numbers above 0')
     return values
 
+# %% ../nbs/53_comparison.ipynb #6ee01a74
 def _wanted(what, base):
     "Names of the sweeps that were asked for, and whether the ladder was"
     names,known = [w.strip() for w in what.split(',') if w.strip()],sweeps(base)
@@ -503,6 +516,7 @@ def _wanted(what, base):
                              + ', '.join(known))
     return 'ladder' in names, [*known] if 'sweeps' in names else [n for n in names if n!='ladder']
 
+# %% ../nbs/53_comparison.ipynb #21818f9a
 def check_shown(
     folder, # A comparison's folder
 ):

@@ -40,6 +40,7 @@ class Range:
 def _counts(names, least=0, most=10**9, **more): return dict.fromkeys(names.split(), Range(least, most, **more))
 _SHARE,_BELOW_ONE,_SEED = Range(0, 1),Range(0, below=1),Range(0, 2**63-1)
 
+# %% ../nbs/02_config.ipynb #6f7f9855
 RANGES = { # Name → which numbers it may be
     # cleaning, splits, vocabularies
     **_counts('min_chars max_repeats max_sentence_gap validation_size test_size'), 'max_chars': Range(1, 10**9),
@@ -76,27 +77,32 @@ PATHS = frozenset('''data_dir vocab_dir encoded_dir checkpoint_dir log_dir shard
     checkpoint checkpoints output file folder ko en tsv path raw_dir shortlist figure log
     hypotheses comet log_file report_file'''.split()) # Texts that name files
 
+# %% ../nbs/02_config.ipynb #b24211ae
 def _shown(value):
     "A value as a message shows it"
     try: return printable(repr(value), 60)
     except ValueError: return 'a number of thousands of digits'   # Python refuses to print it
 
+# %% ../nbs/02_config.ipynb #d2db1755
 def _home(text):
     "`text`, which names a file or several with commas between, with `~` replaced by the home folder"
     return re.sub(r'(?<![^,])~[^/,]*', lambda m: os.path.expanduser(m[0]), text)
 
 # %% ../nbs/02_config.ipynb #02c0a006
+def _check_choice(value, choices):
+    "Make sure that a value is one of a few words"
+    if isinstance(value, str) and value in choices: return value
+    *first,last = [repr(c) for c in choices if c]
+    raise InputError(f"{', '.join(first)} or {last}, not {_shown(value)}".removeprefix(' or '))
+
+# %% ../nbs/02_config.ipynb #be6cf561
 def check_value(
     name:str, # Name of a field, of a search option or of a parameter of a command
     type_:type, # `int`, `float`, `bool`, `str` or a `Literal`
     value, # What was given
 ): # The value, as a `type_`
     "Check kind and range of a value; what is wrong with it is an `InputError` that doesn't name it"
-    choices = get_args(type_) if get_origin(type_) is Literal else ()
-    if choices:
-        if isinstance(value, str) and value in choices: return value
-        *first,last = [repr(c) for c in choices if c]
-        raise InputError(f"{', '.join(first)} or {last}, not {_shown(value)}".removeprefix(' or '))
+    if get_origin(type_) is Literal: return _check_choice(value, get_args(type_))
     if type_ is str and isinstance(value, Path): value = str(value)
     number = not isinstance(value, bool) and isinstance(value, {int: Integral, float: Real}.get(type_, ()))
     if not number and (type_ in (int, float) or not isinstance(value, type_)):
@@ -112,9 +118,11 @@ _RENAMED = dict(best_by='monitor', sampling_alpha='subword_sampling_alpha', near
     over_budget='on_oversized_pair', checks='cleaning_steps', skip_checks='skip_cleaning_steps',
     max_bad_steps='max_nonfinite_steps') # Former name → name
 
+# %% ../nbs/02_config.ipynb #1cec2dee
 _RENAMED_WORDS = dict(lopsided='length_ratio_too_high', addresses='urls') | {
     'addresses differ': 'URLs differ', 'only an address': 'only a URL'} # In lists of cleaning steps and reasons
 
+# %% ../nbs/02_config.ipynb #9bb9ca69
 def _renamed(values):
     "`values` under the names of today, the cleaning steps and reasons in them too"
     new = {_RENAMED.get(name, name): value for name,value in values.items()}
@@ -122,10 +130,12 @@ def _renamed(values):
         if isinstance(new.get(name), str): new[name] = ','.join(_RENAMED_WORDS.get(w, w) for w in new[name].split(','))
     return new
 
+# %% ../nbs/02_config.ipynb #5f6e5035
 def _unknown(name, known):
     "Why there is no field `name`"
     return f'is called {_RENAMED[name]} now' if _RENAMED.get(name) in known else f'no such field{nearest(name, known)}'
 
+# %% ../nbs/02_config.ipynb #2dde480c
 def _saved_fields(values, known):
     "What a checkpoint says of a config, under the names of today"
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
@@ -198,20 +208,24 @@ class DataFolder(ConfigFields):
     "Folders"
     data_dir:str='data/processed' # Folder of train, validation and test files, .ko and .en
 
+# %% ../nbs/02_config.ipynb #08ff4299
 class VocabularyFolder(ConfigFields):
     "Folders"
     vocab_dir:str='data/vocab' # Folder of the SentencePiece models
 
+# %% ../nbs/02_config.ipynb #6ee039d2
 class EncodedFolder(ConfigFields):
     "Folders"
     encoded_dir:str='data/encoded' # Folder of the encoded corpus
 
+# %% ../nbs/02_config.ipynb #8150cb85
 class ShardsFolder(ConfigFields):
     "Folders"
     shards:str='' # Folder, pattern or hub repository of shards to train on, instead of one training text
     columns:str='' # Columns of the shards, such as ko=본문,en=text; of .tsv in order; else as encoding was told
     revision:str='' # Commit or tag of a hub repository of shards; else as encoding was told
 
+# %% ../nbs/02_config.ipynb #5ff26f78
 class RunFolders(ConfigFields):
     "Folders"
     checkpoint_dir:str='checkpoints' # Folder of checkpoints
@@ -248,6 +262,7 @@ class TokensConfig(ConfigFields):
     shared_vocab:bool=False # One vocabulary for both languages
     max_len:int=256 # Longest sentence to train on, in tokens
 
+# %% ../nbs/02_config.ipynb #2a67737e
 class VocabularyConfig(ConfigFields):
     "Vocabularies"
     tokenizer_type:Literal['unigram', 'bpe']='unigram' # Kind of SentencePiece model
@@ -305,10 +320,12 @@ class MachineConfig(ConfigFields):
     seed:int=42 # Seed of initial weights, order of sentences and dropout
     device:str='auto' # cpu, cuda, mps, or auto for the fastest there is
 
+# %% ../nbs/02_config.ipynb #7d636ffc
 class StepConfig(MachineConfig, OptimizerConfig, BatchConfig, TokensConfig, ShardsFolder, EncodedFolder,
                  VocabularyFolder, DataFolder):
     "What a step of training needs, but for the model"
 
+# %% ../nbs/02_config.ipynb #93666d80
 class BaseConfig(RunConfig, RunFolders, StepConfig, VocabularyConfig, SplitConfig, CleaningConfig):
     "All settings of a run, but for the shape of the model"
     def validate(self):
@@ -343,6 +360,7 @@ class ModelConfig(ConfigFields):
             raise InputError(f'config field d_model: must be even (sines and cosines, or two directions of reading), '
                              f'not {self.d_model}')
 
+# %% ../nbs/02_config.ipynb #31a8dfeb
 class TransformerConfig(ModelConfig, BaseConfig):
     "All settings of a run"
     def validate(self):
@@ -361,6 +379,7 @@ def parameter_count(
     source = 0 if c.tie_embeddings and c.shared_vocab else c.src_vocab_size
     return (source+target)*c.d_model + (_transformer_layers if c.model=='transformer' else _recurrent_layers)(c)
 
+# %% ../nbs/02_config.ipynb #b2c1b76b
 def _transformer_layers(c):
     "Parameters of a Transformer without its embeddings"
     d = c.d_model
@@ -368,6 +387,7 @@ def _transformer_layers(c):
     encoder,decoder = attention+feed_forward+2*norm,2*attention+feed_forward+3*norm
     return c.num_encoder_layers*encoder + c.num_decoder_layers*decoder + 2*norm*c.norm_first
 
+# %% ../nbs/02_config.ipynb #6d6ea4ac
 def _recurrent_layers(c):
     "Parameters of a recurrent model without its embeddings"
     d,e,n = c.d_model,c.num_encoder_layers,c.num_decoder_layers
@@ -388,6 +408,7 @@ def machine_memory()->float: # Bytes; infinite where the system does not say
         if limit!=resource.RLIM_INFINITY: known.append(limit)
     return min(known, default=math.inf)
 
+# %% ../nbs/02_config.ipynb #312278a6
 def need_memory(
     size:float, # Bytes that will be needed at least
     what:str, # What they are for
@@ -427,6 +448,7 @@ def _from_toml(text):
     except (ValueError, RecursionError) as e: raise InputError(f'not TOML: {printable(e)}') from None
     return preset(d.pop('preset', 'base'), **_renamed(d))
 
+# %% ../nbs/02_config.ipynb #9f98d07a
 def _from_python(path):
     names = dict(BaseConfig=BaseConfig, TransformerConfig=TransformerConfig, preset=preset)
     try: names = runpy.run_path(str(path), names)
@@ -438,6 +460,7 @@ def _from_python(path):
         raise InputError(f'defines {len(found)} config classes; define one, or assign the one to use to `config`')
     return found[0]()
 
+# %% ../nbs/02_config.ipynb #037d17bc
 def _mistake(error, path):
     "What went wrong in the Python of a config file, in a line"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename==str(path)]

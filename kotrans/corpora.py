@@ -47,11 +47,13 @@ def shipped_rows(
         columns = lines[0].split('\t')
         return [dict(zip(columns, row)) for row in tsv_rows(lines, file, columns, start=2)]
 
+# %% ../nbs/21_corpora.ipynb #ec86d49a
 @cache
 def _phrases():
     "The phrasebook, read once"
     return tuple(Phrase(**row) for row in shipped_rows('phrasebook.tsv'))
 
+# %% ../nbs/21_corpora.ipynb #f675ed09
 @cache
 def _everyday():
     "All everyday sentences, read once: the phrasebook, then a file for each topic"
@@ -60,10 +62,11 @@ def _everyday():
                               for name in files for row in shipped_rows('everyday', name))
 
 # %% ../nbs/21_corpora.ipynb #21e0a001
-def everyday()->list[Phrase]: # About 35,000, the phrasebook's first
+def everyday()->list[Phrase]: # About 51,000, the phrasebook's first
     "The everyday sentences that come with kotrans"
     return list(_everyday())
 
+# %% ../nbs/21_corpora.ipynb #7c8520d2
 def phrasebook()->list[Phrase]: # About 1,400
     "The part of `everyday` that was written first, topic by topic: a small corpus to try things on"
     return list(_phrases())
@@ -80,6 +83,7 @@ def alnum_key(
 # %% ../nbs/21_corpora.ipynb #21e0a002
 EVERYDAY_SIZE = 500 # Everyday pairs in each of validation and test
 
+# %% ../nbs/21_corpora.ipynb #3366b5db
 @cache
 def _everyday_splits():
     "Everyday pairs by split"
@@ -92,6 +96,7 @@ def _everyday_splits():
                   test_everyday=held[:EVERYDAY_SIZE])
     return {name: [p[:2] for p in phrases] for name,phrases in splits.items()}
 
+# %% ../nbs/21_corpora.ipynb #02b65971
 def everyday_splits()->dict[str, list[Pair]]: # `train`, `validation` and `test_everyday`
     "The everyday sentences as pairs, divided by a lot that each draws from its own letters"
     return {name: list(pairs) for name,pairs in _everyday_splits().items()}
@@ -102,6 +107,7 @@ def _grammar_rows():
     "The pairs that the grammar wrote, read once: split, Korean, English"
     return tuple((row['split'], row['ko'], row['en']) for row in shipped_rows('embedded.tsv.gz'))
 
+# %% ../nbs/21_corpora.ipynb #047daeff
 def with_everyday(
     splits:dict, # `train`, `validation` and `test` of the grammar
 )->dict[str, list[Pair]]: # And `test_everyday`
@@ -141,8 +147,10 @@ class Source:
     options:tuple[str, ...]=() # Options it understands
     is_generated:bool=False # Are its sentences alike on purpose? Then near-copies among them are no mistake
 
+# %% ../nbs/21_corpora.ipynb #68b1a416
 SOURCES:dict[str, Source] = {}
 
+# %% ../nbs/21_corpora.ipynb #01e085f9
 def register_source(
     source:Source, # The source to add
 )->Source: # The same
@@ -164,6 +172,7 @@ class Splits(dict):
         super().__init__(splits)
         self.facts = facts
 
+# %% ../nbs/21_corpora.ipynb #9e5c7a0b
 def _local(options):
     "Read the user's own files"
     ko,en,tsv,file = (options.get(name) for name in ('ko', 'en', 'tsv', 'file'))
@@ -175,6 +184,7 @@ def _local(options):
                            f"also {' '.join(COMPRESSED)}) or --tsv FILE")
     return Splits(dict(pairs=pairs), **(dict(skipped=dict(skipped)) if skipped else {}))
 
+# %% ../nbs/21_corpora.ipynb #495b877b
 register_source(Source('local', 'your own sentence pairs', 'that of your files', _local,
                        ('ko', 'en', 'tsv', 'file', 'columns', 'licence')));
 
@@ -194,8 +204,10 @@ def error_cause(
     "Say what went wrong in one short line"
     return f'{type(e).__name__}: ' + printable((str(e).strip().splitlines() or [''])[0], 160)
 
+# %% ../nbs/21_corpora.ipynb #dd715e9c
 _OFFLINE = ('HF_HUB_OFFLINE', 'HF_DATASETS_OFFLINE')
 
+# %% ../nbs/21_corpora.ipynb #4b7b1eec
 def find_hub():
     "Look up the address of the hub; an `OSError` if it can't be found, at once and not after five trials"
     if any(os.environ.get(v) for v in (*_OFFLINE, 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy')): return
@@ -204,8 +216,10 @@ def find_hub():
 # %% ../nbs/21_corpora.ipynb #b8cc8e2b
 PARQUET_BRANCH = 'refs/convert/parquet' # Branch of a repository in which the hub keeps its conversion to Parquet
 
+# %% ../nbs/21_corpora.ipynb #a50ff603
 def _is_commit(text): return re.fullmatch('[0-9a-f]{40}', text) is not None
 
+# %% ../nbs/21_corpora.ipynb #df6400ca
 def hub_commit(
     path:str, # Repository on the hub
     revision:str, # Commit, tag or branch; nothing for the newest
@@ -215,6 +229,7 @@ def hub_commit(
     return (revision if any(map(os.environ.get, _OFFLINE))
             else hub.HfApi().dataset_info(path, revision=revision or None, timeout=100).sha)
 
+# %% ../nbs/21_corpora.ipynb #91040cf2
 def _loaded(datasets, path, commit, **how):
     "A part of a repository and its commit, which the library notes in the names of its files"
     got = datasets.load_dataset(path, revision=commit or None, **how)
@@ -224,6 +239,7 @@ def _loaded(datasets, path, commit, **how):
         raise ValueError(f'{commit} could not be had, only {", ".join(found)} from an earlier time')
     return got,', '.join(sorted(found)) or commit
 
+# %% ../nbs/21_corpora.ipynb #4dcfa456
 def _fetch(datasets, path, parts, revision):
     "The first of `parts` that a repository has, and its commit"
     failed = None
@@ -242,6 +258,27 @@ def _copied_commit(folder):
                for f in Path(folder).glob('.cache/huggingface/download/**/*.metadata')}
     return ', '.join(sorted(commits)) or 'not told by the copy'
 
+# %% ../nbs/21_corpora.ipynb #cb9048a0
+def _files_of_copy(name, path, parts):
+    "The folder of a copy that holds the wanted part, and the endings of the files in it"
+    folder = next((Path(path)/p for p in parts if (Path(path)/p).is_dir()), Path(path))
+    kinds = {f.suffix for f in folder.rglob('*')} & {'.parquet', '.jsonl', '.json', '.csv'}
+    if not kinds: raise InputError(f'{folder}: holds no .parquet, .jsonl, .json or .csv file of {name}')
+    return folder,kinds
+
+# %% ../nbs/21_corpora.ipynb #3764c9de
+def _not_fetched(error, name, path, parts, revision):
+    "The `InputError` for a repository of the hub that could not be had"
+    cause = error_cause(error)
+    if 'NotFound' in type(error).__name__:
+        return InputError(f"source {name}: the hub has no {path}{f' at {revision}' if revision else ''} that may "
+                          f"be read ({cause}); private ones need: hf auth login")
+    part = f" --revision {PARQUET_BRANCH} --include '{os.path.commonprefix(parts)}*/*'" if parts else ''
+    return InputError(f'source {name}: {path} cannot be fetched ({cause}); on a machine with a network: hf '
+                      f'download {path} --repo-type dataset{part} --local-dir {name}; '
+                      f'then here: kotrans-download-data {name} --path {name}')
+
+# %% ../nbs/21_corpora.ipynb #d45af204
 def load_hub(
     name:str, # Name of the source, for messages
     path:str, # Repository on the hub, or a local folder with its files
@@ -250,10 +287,7 @@ def load_hub(
 )->tuple: # Split → rows, each a `dict`; and the commit they are from
     "Load a repository of the hub, or a copy of it on the disk"
     datasets,copy = import_extra('datasets', "'kotrans[data]'", f'source {name}'),Path(path).is_dir()
-    if copy:
-        folder = next((Path(path)/p for p in parts if (Path(path)/p).is_dir()), Path(path))
-        kinds = {f.suffix for f in folder.rglob('*')} & {'.parquet', '.jsonl', '.json', '.csv'}
-        if not kinds: raise InputError(f'{folder}: holds no .parquet, .jsonl, .json or .csv file of {name}')
+    if copy: folder,kinds = _files_of_copy(name, path, parts)
     elif '/' not in path or path.startswith(('/', '.')):
         raise InputError(f'source {name}: --path {path}: no such folder, and no repository of the hub (owner/name)')
     try:
@@ -267,17 +301,12 @@ def load_hub(
     # datasets lets through whatever its dozen parts raise: all of them mean that we got nothing
     except Exception as e:
         if copy: raise InputError(f'source {name}: {path} cannot be read ({error_cause(e)})') from None
-        if 'NotFound' in type(e).__name__:
-            raise InputError(f"source {name}: the hub has no {path}{f' at {revision}' if revision else ''} that may "
-                             f"be read ({error_cause(e)}); private ones need: hf auth login") from None
-        part = f" --revision {PARQUET_BRANCH} --include '{os.path.commonprefix(parts)}*/*'" if parts else ''
-        raise InputError(f'source {name}: {path} cannot be fetched ({error_cause(e)}); on a machine with a network: hf '
-                         f'download {path} --repo-type dataset{part} --local-dir {name}; '
-                         f'then here: kotrans-download-data {name} --path {name}') from None
+        raise _not_fetched(e, name, path, parts, revision) from None
 
 # %% ../nbs/21_corpora.ipynb #443d5a2a
 def _filled(row): return {k: '' if v is None else _filled(v) if isinstance(v, dict) else v for k,v in row.items()}
 
+# %% ../nbs/21_corpora.ipynb #f0f91a31
 def hub_splits(
     name:str, # Name of the source, for messages
     loaded:dict, # Split → rows, from `load_hub`
@@ -292,6 +321,7 @@ def hub_splits(
         return Splits({usual.get(split, split): pairs for split,pairs in splits.items()})
     return Splits(dict(pairs=[pair for pairs in splits.values() for pair in pairs]))
 
+# %% ../nbs/21_corpora.ipynb #33a49f9c
 def _hub(name, repo, parts=(), columns=''):
     "The `fetch` of a source on the hub"
     def fetch(options):
@@ -300,6 +330,7 @@ def _hub(name, repo, parts=(), columns=''):
         return Splits(hub_splits(name, rows, options.get('columns', columns)), repository=path, revision=commit)
     return fetch
 
+# %% ../nbs/21_corpora.ipynb #b3ba23fd
 _HUB_OPTIONS = ('path', 'revision', 'columns')
 register_source(Source('moo', 'Korean Parallel Corpora, news', 'CC BY-SA 3.0',
                        _hub('moo', 'Moo/korean-parallel-corpora'), _HUB_OPTIONS))
@@ -326,6 +357,7 @@ def read_aihub(
         raise InputError(f"{printable(folder, 200)}: neither a folder nor one of {', '.join(_AIHUB)}")
     return some_pairs([pair for f in files for pair in read_pairs(f, columns)], folder)
 
+# %% ../nbs/21_corpora.ipynb #407ff7fc
 def _aihub(options):
     "Your own download of AI Hub, or a mirror of it on the hub"
     path = options.get('path', '')
@@ -334,6 +366,7 @@ def _aihub(options):
     if Path(path).exists(): return Splits(dict(pairs=read_aihub(path, options.get('columns', ''))), repository=path)
     return _hub('aihub', path)(options)
 
+# %% ../nbs/21_corpora.ipynb #63ea2a31
 register_source(Source('aihub', "your own download of AI Hub's corpora", 'that of AI Hub: not to be passed on', _aihub,
                        _HUB_OPTIONS));
 
@@ -344,6 +377,7 @@ def _again(folder):
     return (f'make it anew with: kotrans-download-data {printable(folder.name)} --force{place}'
             + (', naming your files' if folder.name=='local' else ''))
 
+# %% ../nbs/21_corpora.ipynb #0dd061a0
 def _is_provenance(note):
     "Has `note` what `store_source` writes, and do its files lie in its folder?"
     if not isinstance(note, dict) or not isinstance(note.get('files'), dict): return False
@@ -353,6 +387,7 @@ def _is_provenance(note):
     counts = all(isinstance(o, dict) and all(type(n) is int for n in o.values()) for o in (pairs, skipped))
     return names and counts and all(isinstance(note.get(k), str) for k in ('made', 'licence', 'source'))
 
+# %% ../nbs/21_corpora.ipynb #bc8d02d1
 def _read_note(folder):
     "The provenance of `folder`"
     note = folder/'provenance.json'
@@ -387,6 +422,7 @@ def store_source(
         _move_files(made, folder, files, old)
     return provenance
 
+# %% ../nbs/21_corpora.ipynb #a2af9306
 def _move_files(made, folder, files, old):
     "Put the files that were made into their folder, the provenance last"
     folder.mkdir(parents=True, exist_ok=True); remove_temp_files(folder)
@@ -414,6 +450,7 @@ def verify_source(
 # %% ../nbs/21_corpora.ipynb #fa57c42e
 _FILES = ('ko', 'en', 'tsv', 'file') # Options that name a file of yours
 
+# %% ../nbs/21_corpora.ipynb #ffdfdae7
 def _checksum(name, path):
     "The checksum of an input, which is read again afterwards"
     if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
@@ -421,14 +458,20 @@ def _checksum(name, path):
                          f'file, plain or compressed ({" ".join(COMPRESSED)})')
     return file_sha256(path)
 
-def _take(source, folder, options, force):
-    "Fetch `source` into `folder`, or check what is there; returns its provenance and what was done"
+# %% ../nbs/21_corpora.ipynb #2c64091e
+def _check_options(source, options):
+    "Refuse options that a source doesn't understand, or whose text no file could hold"
     unknown = [f'--{name}' for name in options if name not in source.options]
     if unknown:
         raise InputError(f"source {source.name}: takes no {', '.join(unknown)}; files of your own are the source local")
     for name,value in options.items():
         if name not in _FILES and any('\ud800'<=c<='\udfff' for c in value):
             raise InputError(f'--{name} {printable(value)}: not UTF-8; set the terminal to UTF-8')
+
+# %% ../nbs/21_corpora.ipynb #b454ce80
+def _take(source, folder, options, force):
+    "Fetch `source` into `folder`, or check what is there; returns its provenance and what was done"
+    _check_options(source, options)
     inputs = {name: _checksum(name, value) if name in _FILES else value for name,value in options.items()}
     if (folder/'provenance.json').exists() and not force:
         provenance = verify_source(folder)
@@ -442,6 +485,14 @@ def _take(source, folder, options, force):
         raise InputError(f'{printable(folder, 200)}: cannot be written ({e.strerror or e})') from None
 
 # %% ../nbs/21_corpora.ipynb #41a8d978
+def _tell(name, folder, provenance, what):
+    "Say what was done with a source: where it is, how many pairs it has, what was passed over"
+    pairs,licence = provenance['pairs'],printable(provenance['licence'])
+    counts = ', '.join(f'{printable(name)} {n:,}' if name!='pairs' else f'{n:,}' for name,n in pairs.items())
+    notify(f"{name}: {what}: {printable(folder, 200)} ({counts} pairs; licence: {licence})")
+    for reason,n in provenance.get('skipped', {}).items(): notify(f'  {n:,} passed over: {printable(reason, 200)}')
+
+# %% ../nbs/21_corpora.ipynb #badfb3b1
 def download_data(
     source:str, # Where from: embedded, local (your files), moo, tatoeba, opus100, aihub, or all of these
     # Your files
@@ -475,10 +526,7 @@ def download_data(
             if not every: raise
             notify(f'{o.name}: not taken: {e}')
             continue
-        p = done[o.name]
-        counts = ', '.join(f'{printable(name)} {n:,}' if name!='pairs' else f'{n:,}' for name,n in p['pairs'].items())
-        notify(f"{o.name}: {what}: {printable(folder, 200)} ({counts} pairs; licence: {printable(p['licence'])})")
-        for reason,n in p.get('skipped', {}).items(): notify(f'  {n:,} passed over: {printable(reason, 200)}')
+        _tell(o.name, folder, done[o.name], what)
     if not done: raise InputError(f'{source}: no source could be had; the lines above say why')
     notify(f'next: kotrans-split-data --source {next(iter(done))}'
            + (f' --raw-dir {shlex.quote(printable(raw_dir, 200))}' if raw_dir!='data/raw' else ''))

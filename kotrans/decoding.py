@@ -9,6 +9,7 @@ __all__ = ['Hypothesis', 'length_limits', 'next_log_probs', 'greedy_search', 'le
 import itertools,math
 from dataclasses import dataclass
 import torch
+from fastcore.basics import patch
 from .files import InputError
 from .special_ids import BOS,EOS,PAD
 from .masking import padding_mask
@@ -63,6 +64,7 @@ def greedy_search(
         if done.all(): break
     return [_hypothesis(row, float(p)) for row,p in zip(torch.stack(tokens, 1).tolist(), total)]
 
+# %% ../nbs/40_decoding.ipynb #19685cb0
 def _hypothesis(row, log_prob, penalty=1.):
     "Cut a row of tokens at its end mark"
     finished = EOS in row
@@ -84,30 +86,37 @@ class _Beam:
         self.limit,self.k,self.n_best,self.alpha = limit,k,n_best,alpha
         self.alive,self.found = [([], 0.)],[]
 
-    def step(self, log_p, extra):
-        "Go on by a token; returns (row, token) of the new beam. `log_p` `[alive, vocab]`, `extra` `[alive, 2]`"
-        n,extra = len(self.alive[0][0])+1,extra.tolist()                        # length with the new token
-        total = log_p + torch.tensor([[p] for _,p in self.alive], dtype=torch.float64)
-        best,place = total.flatten().topk(min(2*self.k, total.numel()))
-        candidates = [(p, *divmod(i, total.size(1))) for p,i in zip(best.tolist(), place.tolist()) if p>-math.inf]
-        for p,row,token in candidates[:self.k]:
-            if token==EOS: self.add(self.alive[row][0], p, n, extra[row][0])
-        if n>self.limit:                                                        # not ended, but better than nothing
-            for (tokens,p),(_,before) in zip(self.alive, extra): self.add(tokens, p, n-1, before, finished=False)
-        go_on = [c for c in candidates if c[2]!=EOS][:self.k]
-        if n>self.limit or not go_on or self.decided(go_on[0][0]): go_on = []
-        self.alive = [(self.alive[row][0]+[token], p) for p,row,token in go_on]
-        return [(row, token) for _,row,token in go_on]
+# %% ../nbs/40_decoding.ipynb #40ad0002
+@patch
+def add(self:_Beam, tokens, log_prob, n, extra, finished=True):
+    "Let a hypothesis of length `n` be finished; the whole ones stand first, the best of them at the front"
+    score = log_prob/length_penalty_factor(n, self.alpha) + extra
+    self.found.append(Hypothesis(tokens, score, log_prob, finished))
+    self.found.sort(key=lambda h: (not h.finished, -h.score))
 
-    def add(self, tokens, log_prob, n, extra, finished=True):
-        score = log_prob/length_penalty_factor(n, self.alpha) + extra
-        self.found.append(Hypothesis(tokens, score, log_prob, finished))
-        self.found.sort(key=lambda h: (not h.finished, -h.score))
+# %% ../nbs/40_decoding.ipynb #40ad0004
+@patch
+def decided(self:_Beam, best_alive):
+    "Whether no beginning can get past what has ended"
+    hope = best_alive/length_penalty_factor(self.limit+1, self.alpha)
+    return len(self.found)>=self.n_best and self.found[self.n_best-1].score>=hope
 
-    def decided(self, best_alive):
-        "Whether no beginning can get past what has ended"
-        hope = best_alive/length_penalty_factor(self.limit+1, self.alpha)
-        return len(self.found)>=self.n_best and self.found[self.n_best-1].score>=hope
+# %% ../nbs/40_decoding.ipynb #40ad0007
+@patch
+def step(self:_Beam, log_p, extra):
+    "Go on by a token; returns (row, token) of the new beam. `log_p` `[alive, vocab]`, `extra` `[alive, 2]`"
+    n,extra = len(self.alive[0][0])+1,extra.tolist()                        # length with the new token
+    total = log_p + torch.tensor([[p] for _,p in self.alive], dtype=torch.float64)
+    best,place = total.flatten().topk(min(2*self.k, total.numel()))
+    candidates = [(p, *divmod(i, total.size(1))) for p,i in zip(best.tolist(), place.tolist()) if p>-math.inf]
+    for p,row,token in candidates[:self.k]:
+        if token==EOS: self.add(self.alive[row][0], p, n, extra[row][0])
+    if n>self.limit:                                                        # not ended, but better than nothing
+        for (tokens,p),(_,before) in zip(self.alive, extra): self.add(tokens, p, n-1, before, finished=False)
+    go_on = [c for c in candidates if c[2]!=EOS][:self.k]
+    if n>self.limit or not go_on or self.decided(go_on[0][0]): go_on = []
+    self.alive = [(self.alive[row][0]+[token], p) for p,row,token in go_on]
+    return [(row, token) for _,row,token in go_on]
 
 # %% ../nbs/40_decoding.ipynb #a38b661f
 def coverage(
@@ -162,6 +171,7 @@ def beam_search(
         logits,cache = model.step(tokens, memory[owner], mask[owner], cache.reorder(rows))   # [rows, vocab]
     return [b.found[:n_best] for b in beams]
 
+# %% ../nbs/40_decoding.ipynb #25247cf2
 def _check_options(beam_size, length_penalty, n_best, coverage_penalty):
     if beam_size<1: raise InputError(f'beam size {beam_size}: must be at least 1')
     if length_penalty<0: raise InputError(f'length penalty {length_penalty}: must not be negative')

@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['OWN', 'attempt_store', 'rank_and_size', 'init_distributed', 'destroy_distributed', 'end_rank', 'is_main_process',
-           'all_reduce_sum', 'broadcast_from_rank0', 'differing', 'wrap_ddp', 'DistributedTrainer', 'local_ranks']
+           'all_reduce_sum', 'broadcast_from_rank0', 'share_rows', 'differing', 'wrap_ddp', 'DistributedTrainer',
+           'local_ranks']
 
 # %% ../nbs/38_distributed.ipynb #d962cea2
 import atexit,inspect,json,os,signal,socket,subprocess,sys,time,uuid
 from contextlib import contextmanager,nullcontext,suppress
+from functools import partial
 from importlib import import_module
 import torch
 import torch.distributed as dist
 from fastcore.basics import patch
 from .files import InputError,printable
 from .robustness import RobustTrainer
+from .since_2017 import Muon
 
 # %% ../nbs/38_distributed.ipynb #2f85a1b0
 def attempt_store(
@@ -48,6 +51,7 @@ def rank_and_size()->tuple: # Rank and number of ranks; 0 and 1 without torchrun
     if rank<size: return rank,size
     raise InputError(f'RANK={rank}: there are {size} processes (WORLD_SIZE), from 0 on; start with torchrun')
 
+# %% ../nbs/38_distributed.ipynb #80f0952e
 def _number(name, default=0):
     "The whole number of an environment variable"
     text = os.environ.get(name) or str(default)
@@ -76,6 +80,7 @@ def destroy_distributed():
     "Leave the process group, if there is one"
     if dist.is_initialized(): dist.destroy_process_group()
 
+# %% ../nbs/38_distributed.ipynb #03e6def9
 def end_rank():
     "End this process of several with status 0 at once, without Python's clean-up"
     destroy_distributed()
@@ -111,6 +116,20 @@ def broadcast_from_rank0(
     box = [value]
     dist.broadcast_object_list(box, 0)
     return box[0]
+
+# %% ../nbs/38_distributed.ipynb #a8ffa0b4
+def share_rows(
+    function, # Makes of a tensor `[n, ...]` one of the same shape, row by row
+    rows:torch.Tensor, # `[n, ...]`, the same on all ranks
+    *args, # Further arguments of `function`
+)->torch.Tensor: # `[n, ...]`, the same bits on all ranks
+    "Apply `function` to this rank's share of the rows, and give every rank the results of all"
+    out,rank = torch.empty_like(rows),dist.get_rank()
+    parts,given = (t.tensor_split(dist.get_world_size()) for t in (out, rows))
+    if len(given[rank]): parts[rank].copy_(function(given[rank], *args))
+    for source,part in enumerate(parts):
+        if len(part): dist.broadcast(part, source)
+    return out
 
 # %% ../nbs/38_distributed.ipynb #49ba91d1
 def differing(
@@ -155,17 +174,21 @@ class DistributedTrainer(RobustTrainer):
         return wrap_ddp(super().wrap(learner), self.world)
 
     def setup(self):
-        "Add whether the ranks have agreed to stop, and the id that rank 0 has drawn for the run"
+        "Add whether the ranks have agreed to stop, and the id that rank 0 has drawn for the run; share Muon's work"
         super().setup()
+        if self.world>1 and isinstance(self.optimizer, Muon):
+            self.optimizer.orthogonalize = partial(share_rows, self.optimizer.orthogonalize)
         self.stop_agreed,self.run_id = False,self.broadcast(self.run_id)
 
-    def agree(self,
-        values:dict, # Plain values by name
-    ):
-        "End all ranks, with one message, if they have different `values`"
-        if not (names := differing(values, self.world)): return
-        if self.rank: raise SystemExit(2)
-        raise InputError(f"the ranks differ in {', '.join(names)}; start all with the same arguments, on the same data")
+# %% ../nbs/38_distributed.ipynb #d7e9843f
+@patch
+def agree(self:DistributedTrainer,
+    values:dict, # Plain values by name
+):
+    "End all ranks, with one message, if they have different `values`"
+    if not (names := differing(values, self.world)): return
+    if self.rank: raise SystemExit(2)
+    raise InputError(f"the ranks differ in {', '.join(names)}; start all with the same arguments, on the same data")
 
 # %% ../nbs/38_distributed.ipynb #95a770bf
 @patch
@@ -175,6 +198,7 @@ def all_reduce(self:DistributedTrainer,
     "Add up numbers over all ranks"
     return all_reduce_sum(values, self.world, self.device)
 
+# %% ../nbs/38_distributed.ipynb #0241d281
 @patch
 def broadcast(self:DistributedTrainer,
     value, # A plain value; only that of rank 0 matters
@@ -212,11 +236,13 @@ def reduce_sums(self:DistributedTrainer,
     if self.stop_agreed and not self.stopping: self.request_stop(signal.SIGTERM)      # another rank was asked to
     return dict(zip(own, sums))
 
+# %% ../nbs/38_distributed.ipynb #7eba23c3
 @patch
 def check_stop(self:DistributedTrainer):
     "Stop if a stop was requested; with several ranks, only after `reduce_sums` has told all of them"
     if self.world<2 or self.stop_agreed: super(DistributedTrainer, self).check_stop()
 
+# %% ../nbs/38_distributed.ipynb #0d47731a
 @patch
 def train_epoch(self:DistributedTrainer)->dict: # That of rank 0: the ranks' clocks differ
     "Train on the rest of the running epoch; all ranks return the same row"
@@ -233,6 +259,7 @@ def save(self:DistributedTrainer,
     "Write a checkpoint on rank 0; other ranks write nothing"
     return not self.rank and super(DistributedTrainer, self).save(path, state, then, wait)
 
+# %% ../nbs/38_distributed.ipynb #d7f367b6
 @patch
 def save_step(self:DistributedTrainer,
     wait:bool=True, # As in `save`
@@ -240,11 +267,13 @@ def save_step(self:DistributedTrainer,
     "Write `checkpoint_step_N.pt` on rank 0"
     return not self.rank and super(DistributedTrainer, self).save_step(wait)
 
+# %% ../nbs/38_distributed.ipynb #5aa6eec7
 @patch
 def save_epoch(self:DistributedTrainer):
     "Write `checkpoint_epoch_N.pt` on rank 0 if it is due"
     if not self.rank: super(DistributedTrainer, self).save_epoch()
 
+# %% ../nbs/38_distributed.ipynb #ac240f5b
 @patch
 def log(self:DistributedTrainer,
     row:dict, # Row of the history: `epoch`, `step`, `train_loss`, ...
@@ -252,6 +281,7 @@ def log(self:DistributedTrainer,
     "Write a row of the log on rank 0"
     if not self.rank: super(DistributedTrainer, self).log(row)
 
+# %% ../nbs/38_distributed.ipynb #c3dc5114
 @patch
 def open_log(self:DistributedTrainer):
     "Open the log on rank 0"
@@ -278,6 +308,7 @@ def _free_port():
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
 
+# %% ../nbs/38_distributed.ipynb #375a5012
 def _be_other_rank(module, name, kwargs):
     "What the other ranks do; where rank 0 fails in the same way, it is rank 0 that says so"
     try: getattr(import_module(module), name)(**kwargs)

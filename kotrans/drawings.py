@@ -9,6 +9,8 @@ __all__ = ['draw_architecture', 'draw_head_split', 'draw_teacher_forcing', 'draw
 _INK,_FAINT = '#1d2733','#5b6773' # Lines and text; remarks
 _COLOURS = dict(ids='#e8ebee', embed='#f6d9c8', attention='#fbe3a6', norm='#d9ead3',
                linear='#cfe2f3', output='#e3d7ee') # What each kind of box is filled with
+
+# %% ../nbs/drawings.ipynb #d7a302e1
 _HEADS = '#4c78a8','#e9963e','#59a14f','#b07aa1' # A colour for each head, repeated where there are more
 
 # %% ../nbs/drawings.ipynb #142f38f6
@@ -27,6 +29,7 @@ def _write(ax, x, y, text, size=9, colour=_INK, ha='center', **how):
     "Text that is centred in its height"
     ax.text(x, y, text, ha=ha, va='center', fontsize=size, color=colour, **how)
 
+# %% ../nbs/drawings.ipynb #d7a305e1
 def _box(ax, x, y, width, height, text, kind, *remarks):
     "A rounded box around (`x`, `y`), with a title and lines in smaller type under it"
     from matplotlib.patches import FancyBboxPatch
@@ -36,6 +39,7 @@ def _box(ax, x, y, width, height, text, kind, *remarks):
     _write(ax, x, first, text, 9.5)
     for i,line in enumerate(remarks, 1): _write(ax, x, first-.2*i-.01, line, 8.5)
 
+# %% ../nbs/drawings.ipynb #d7a307e1
 def _arrow(ax, *points, label='', colour=_INK):
     "A line through `points` with a head at its end, and a label beside the middle of its last part"
     xs,ys = zip(*points)
@@ -48,36 +52,73 @@ def _arrow(ax, *points, label='', colour=_INK):
 # %% ../nbs/drawings.ipynb #f98b1a40
 _LETTERS = dict(d_model='$d_{model}$', d_k='$d_k$', d_ff='$d_{ff}$', Vs='$V_{src}$') | {c: f'${c}$' for c in 'BSTLVhNt'}
 
-def _shape(sizes, *names):
-    "`[B, S, d_model]`, with the numbers of `sizes` in the place of the letters"
-    return f"[{', '.join(_size(sizes, n) for n in names)}]"
-
+# %% ../nbs/drawings.ipynb #d7a30de1
 def _size(sizes, name):
     "A number of `sizes`, or the letter"
     value = (sizes or {}).get(name, name)
     return f'{value:,}' if isinstance(value, int) else _LETTERS[value]
 
+# %% ../nbs/drawings.ipynb #d7a30fe1
+def _shape(sizes, *names):
+    "`[B, S, d_model]`, with the numbers of `sizes` in the place of the letters"
+    return f"[{', '.join(_size(sizes, n) for n in names)}]"
+
 # %% ../nbs/drawings.ipynb #9a5548c3
+def _sublayer(ax, x, y, side, half, name, kind, lines):
+    "Draw a sublayer whose input comes from `y`, with norm and residual connection; return its height and lower edge"
+    tall = .36+.2*len(lines)
+    box = y-.3-tall/2
+    norm = box-tall/2-.33
+    _arrow(ax, (x, y), (x, box+tall/2))
+    _box(ax, x, box, 2*half, tall, name, kind, *lines)
+    _arrow(ax, (x, box-tall/2), (x, norm+.15))
+    _box(ax, x, norm, 2*half, .3, 'add and norm', 'norm')
+    _arrow(ax, (x, y-.1), (x+side*1.42, y-.1), (x+side*1.42, norm), (x+side*half, norm), colour=_FAINT)
+    return box,norm-.15
+
+# %% ../nbs/drawings.ipynb #d7a311e1
 def _layer(ax, x, side, top, sublayers, remark):
     "Frame a stack of sublayers, residual connections on `side` -1 (left) or 1; return its lower edge, boxes' heights"
     from matplotlib.patches import FancyBboxPatch
-    places,y,half = [],top-.1,1.2
+    places,y = [],top-.1
     for name,kind,*lines in sublayers:
-        tall = .36+.2*len(lines)
-        box = y-.3-tall/2
-        norm = box-tall/2-.33
-        _arrow(ax, (x, y), (x, box+tall/2))
-        _box(ax, x, box, 2*half, tall, name, kind, *lines)
-        _arrow(ax, (x, box-tall/2), (x, norm+.15))
-        _box(ax, x, norm, 2*half, .3, 'add and norm', 'norm')
-        _arrow(ax, (x, y-.1), (x+side*1.42, y-.1), (x+side*1.42, norm), (x+side*half, norm), colour=_FAINT)
-        places.append(box); y = norm-.15
+        place,y = _sublayer(ax, x, y, side, 1.2, name, kind, lines)
+        places.append(place)
     bottom = y-.12
     ax.add_patch(FancyBboxPatch((x-1.58, bottom), 3.16, top-bottom+.02, boxstyle='round,pad=.02', fill=False,
                                 edgecolor=_FAINT, linewidth=1, linestyle=(0, (5, 3))))
     ax.plot([x, x], [top+.03, top-.1], color=_INK, linewidth=1.1)
     _write(ax, x-side*1.5, top-.13, remark, colour=_FAINT, ha='left' if side>0 else 'right')
     return bottom,places
+
+# %% ../nbs/drawings.ipynb #d7a313e1
+def _embedding(ax, x, top, ids, length, vocab, sizes):
+    "Draw what is above a stack: ids, embedding, and the shapes between"
+    remark = f"a row of {_shape(sizes, vocab, 'd_model')} for each id"
+    _box(ax, x, 8.35, 2.4, .4, ids, 'ids')
+    _arrow(ax, (x, 8.15), (x, 7.75), label=_shape(sizes, 'B', length))
+    _box(ax, x, 7.47, 2.4, .56, 'embedding + position', 'embed', remark)
+    _arrow(ax, (x, 7.19), (x, top+.03), label=_shape(sizes, 'B', length, 'd_model'))
+
+# %% ../nbs/drawings.ipynb #d7a315e1
+def _sublayers(sizes):
+    "Title, kind and remarks of the sublayers of encoder and decoder"
+    def attention(name, mask, *weights):
+        return name, 'attention', f'mask {_shape(sizes, *mask)}', f"weights {_shape(sizes, 'B', 'h', *weights)}"
+    d = _size(sizes, 'd_model')
+    forward = 'feed-forward', 'linear', f"{d} → {_size(sizes, 'd_ff')} → {d}"
+    src_mask,tgt_mask = ('B', 1, 1, 'S'),('B', 1, 'T', 'T')
+    encoder = [attention('self-attention', src_mask, 'S', 'S'), forward]
+    return encoder, [attention('causal self-attention', tgt_mask, 'T', 'T'),
+                     attention('cross-attention', src_mask, 'T', 'S'), forward]
+
+# %% ../nbs/drawings.ipynb #d7a317e1
+def _outputs(ax, x, last, sizes):
+    "Draw what is below the decoder's stack: projection, logits, softmax"
+    _arrow(ax, (x, last), (x, last-.38), label=_shape(sizes, 'B', 'T', 'd_model'))
+    _box(ax, x, last-.66, 2.4, .56, 'output projection', 'output', f"{_size(sizes, 'd_model')} → {_size(sizes, 'V')}")
+    _arrow(ax, (x, last-.94), (x, last-1.32), label=f"logits {_shape(sizes, 'B', 'T', 'V')}")
+    _box(ax, x, last-1.6, 2.4, .56, 'softmax', 'output', 'probabilities of the next token')
 
 # %% ../nbs/drawings.ipynb #d4f4693f
 def draw_architecture(
@@ -86,31 +127,18 @@ def draw_architecture(
 ): # The axes
     "Draw encoder and decoder with the shape of the tensor on each arrow (paper, Figure 1)"
     ax = _canvas(ax, 8, 8.6)
-    shape,size = lambda *names: _shape(sizes, *names),lambda name: _size(sizes, name)
     enc,dec,top = 1.95,6.05,6.65
-    for x,ids,length,vocab in (enc, 'source ids', 'S', 'Vs'),(dec, 'target ids, without the last', 'T', 'V'):
-        _box(ax, x, 8.35, 2.4, .4, ids, 'ids')
-        _arrow(ax, (x, 8.15), (x, 7.75), label=shape('B', length))
-        _box(ax, x, 7.47, 2.4, .56, 'embedding + position', 'embed', f"a row of {shape(vocab, 'd_model')} for each id")
-        _arrow(ax, (x, 7.19), (x, top+.03), label=shape('B', length, 'd_model'))
-    def attention(name, mask, *weights):
-        return name, 'attention', f'mask {shape(*mask)}', f"weights {shape('B', 'h', *weights)}"
-    forward = 'feed-forward', 'linear', f"{size('d_model')} → {size('d_ff')} → {size('d_model')}"
-    src_mask,tgt_mask = ('B', 1, 1, 'S'),('B', 1, 'T', 'T')
-    encoder = [attention('self-attention', src_mask, 'S', 'S'), forward]
-    decoder = [attention('causal self-attention', tgt_mask, 'T', 'T'),
-               attention('cross-attention', src_mask, 'T', 'S'), forward]
-    end,_ = _layer(ax, enc, -1, top, encoder, f"{size('N')} encoder layers")
-    deep = size('Nd' if 'Nd' in (sizes or {}) else 'N')
+    _embedding(ax, enc, top, 'source ids', 'S', 'Vs', sizes)
+    _embedding(ax, dec, top, 'target ids, without the last', 'T', 'V', sizes)
+    encoder,decoder = _sublayers(sizes)
+    end,_ = _layer(ax, enc, -1, top, encoder, f"{_size(sizes, 'N')} encoder layers")
+    deep = _size(sizes, 'Nd' if 'Nd' in (sizes or {}) else 'N')
     last,(_,cross,_) = _layer(ax, dec, 1, top, decoder, f"{deep} decoder layer{'s'*(deep!='1')}")
-    _arrow(ax, (enc, end), (enc, end-.42), label=shape('B', 'S', 'd_model'))
+    _arrow(ax, (enc, end), (enc, end-.42), label=_shape(sizes, 'B', 'S', 'd_model'))
     _box(ax, enc, end-.62, 2.4, .4, 'memory', 'ids')
     _arrow(ax, (enc+1.2, end-.62), (4.2, end-.62), (4.2, cross), (dec-1.2, cross))
     _write(ax, 4.14, cross-.3, 'keys and\nvalues', 8.5, ha='right')
-    _arrow(ax, (dec, last), (dec, last-.38), label=shape('B', 'T', 'd_model'))
-    _box(ax, dec, last-.66, 2.4, .56, 'output projection', 'output', f"{size('d_model')} → {size('V')}")
-    _arrow(ax, (dec, last-.94), (dec, last-1.32), label=f"logits {shape('B', 'T', 'V')}")
-    _box(ax, dec, last-1.6, 2.4, .56, 'softmax', 'output', 'probabilities of the next token')
+    _outputs(ax, dec, last, sizes)
     _legend(ax, .5, end-1.3, sizes)
     return ax
 
@@ -140,42 +168,70 @@ def _grid(ax, x, y, colours, cell, weights=None):
             ax.add_patch(Rectangle(corner, cell, cell, facecolor=to_rgba(c, strength), edgecolor='white', linewidth=1))
     return x+len(colours)*cell
 
+# %% ../nbs/drawings.ipynb #d7a31ae1
+_CELL = .15 # Width of a square, in inches
+
+def _matrix(ax, x, y, colours, title, *sizes):
+    "Draw a matrix with its name and shape; return its right edge"
+    right = _grid(ax, x, y, colours, _CELL)
+    _write(ax, (x+right)/2, y+.34, title)
+    _write(ax, (x+right)/2, y+.14, _shape(None, *sizes))
+    return right
+
+# %% ../nbs/drawings.ipynb #d7a31ce1
+def _heads(ax, x, y, title, *sizes, weights=(None, None), gap=.7):
+    "Draw a matrix of each head beside the other; return the right edge of the last"
+    for i,w in enumerate(weights): right = _grid(ax, x+gap*i, y, [_HEADS[i]]*4, _CELL, w)
+    _write(ax, (x+right)/2, y+.34, title)
+    _write(ax, (x+right)/2, y+.14, _shape(None, *sizes))
+    return right
+
+# %% ../nbs/drawings.ipynb #d7a31ee1
+def _head_step(ax, x, width, y, text):
+    "Draw an arrow at the middle of matrices that begin at `y`; return where it ends"
+    _arrow(ax, (x+.08, y-2*_CELL), (x+width-.08, y-2*_CELL))
+    _write(ax, x+width/2, y-2*_CELL+.14, text, 8.5, colour=_FAINT)
+    return x+width
+
+# %% ../nbs/drawings.ipynb #d7a320e1
+_EXAMPLE = ([[.9, .1, .1, .1], [.2, .8, .1, .1], [.1, .3, .6, .1], [.1, .1, .2, .8]],
+            [[.1, .1, .1, .9], [.1, .2, .1, .7], [.1, .1, .2, .8], [.5, .3, .2, .2]])   # Invented, for the drawing
+
 # %% ../nbs/drawings.ipynb #9be2cff1
 def draw_head_split(
     ax=None, # Matplotlib axes; `None` makes a figure, 8 by 4 inches
 ): # The axes
     "Draw how a matrix of width 8 becomes two heads of width 4, and one matrix again (paper, section 3.2.2)"
-    ax,cell,gap = _canvas(ax, 8, 4),.15,.7
+    ax,y = _canvas(ax, 8, 4),3.4
     plain,own = ['#9aa5b1']*8,[_HEADS[0]]*4+[_HEADS[1]]*4
-    def matrix(x, y, colours, title, *sizes):
-        right = _grid(ax, x, y, colours, cell)
-        _write(ax, (x+right)/2, y+.34, title)
-        _write(ax, (x+right)/2, y+.14, _shape(None, *sizes))
-        return right
-    def heads(x, y, title, *sizes, weights=(None, None)):
-        for i,w in enumerate(weights): right = _grid(ax, x+gap*i, y, [_HEADS[i]]*4, cell, w)
-        _write(ax, (x+right)/2, y+.34, title)
-        _write(ax, (x+right)/2, y+.14, _shape(None, *sizes))
-        return right
-    def step(x, width, y, text):
-        _arrow(ax, (x+.08, y-2*cell), (x+width-.08, y-2*cell))
-        _write(ax, x+width/2, y-2*cell+.14, text, 8.5, colour=_FAINT)
-        return x+width
-    y = 3.4
-    x = step(matrix(.2, y, plain, 'input', 'B', 'L', 'd_model'), 1.5, y, 'q_proj')
-    x = step(matrix(x, y, own, 'queries', 'B', 'L', 'd_model'), 1.5, y, 'split_heads')
-    heads(x, y, 'queries of each head', 'B', 'h', 'L', 'd_k')
+    x = _head_step(ax, _matrix(ax, .2, y, plain, 'input', 'B', 'L', 'd_model'), 1.5, y, 'q_proj')
+    x = _head_step(ax, _matrix(ax, x, y, own, 'queries', 'B', 'L', 'd_model'), 1.5, y, 'split_heads')
+    _heads(ax, x, y, 'queries of each head', 'B', 'h', 'L', 'd_k')
     _write(ax, 4, 2.45, 'keys and values likewise; the weights are a softmax over queries times keys', colour=_FAINT)
     y = 1.6
-    x = step(heads(.2, y, 'weights of each head', 'B', 'h', 'L', 'L', weights=_EXAMPLE), .9, y, '@ values')
-    x = step(heads(x, y, 'mixed values', 'B', 'h', 'L', 'd_k'), 1., y, 'merge_heads')
-    x = step(matrix(x, y, own, 'side by side', 'B', 'L', 'd_model'), .75, y, 'out_proj')
-    matrix(x, y, plain, 'output', 'B', 'L', 'd_model')
+    x = _heads(ax, .2, y, 'weights of each head', 'B', 'h', 'L', 'L', weights=_EXAMPLE)
+    x = _head_step(ax, x, .9, y, '@ values')
+    x = _head_step(ax, _heads(ax, x, y, 'mixed values', 'B', 'h', 'L', 'd_k'), 1., y, 'merge_heads')
+    x = _head_step(ax, _matrix(ax, x, y, own, 'side by side', 'B', 'L', 'd_model'), .75, y, 'out_proj')
+    _matrix(ax, x, y, plain, 'output', 'B', 'L', 'd_model')
     _write(ax, 4, .5, 'Here $d_{model}$ = 8, $h$ = 2, $d_k$ = 4; rows are $L$ = 4 positions, columns dimensions.')
     return ax
 
-_EXAMPLE = ([[.9, .1, .1, .1], [.2, .8, .1, .1], [.1, .3, .6, .1], [.1, .1, .2, .8]],
-            [[.1, .1, .1, .9], [.1, .2, .1, .7], [.1, .1, .2, .8], [.5, .3, .2, .2]])   # Invented, for the drawing
+# %% ../nbs/drawings.ipynb #d7a322e1
+def _name(ax, x, y, text, ha='right', **how):
+    "A name beside a row, or above a column"
+    ax.text(x, y, text, ha=ha, va='center', fontsize=9, color=_INK, **how)
+
+# %% ../nbs/drawings.ipynb #d7a324e1
+def _position(ax, i, n, y, left, wanted, wide=.8, tall=.4):
+    "Draw row `i` of a causal mask over `n` positions, and the token that is wanted there"
+    from matplotlib.patches import Rectangle
+    for j in range(n):
+        corner,colour = (left+wide*j+.02, y-tall/2+.02), _HEADS[0] if j<=i else '#eef0f2'
+        ax.add_patch(Rectangle(corner, wide-.04, tall-.04, facecolor=colour, edgecolor='none'))
+    _name(ax, left-.15, y, f'position {i}')
+    _arrow(ax, (left+wide*n+.04, y), (left+wide*(n+.7)-wide/2+.02, y))
+    _box(ax, left+wide*(n+.7), y, wide-.08, .34, wanted, 'output')
 
 # %% ../nbs/drawings.ipynb #17cab024
 def draw_teacher_forcing(
@@ -183,55 +239,65 @@ def draw_teacher_forcing(
     tokens:tuple=('<s>', 'I', 'study', 'Korean', '.', '</s>'), # At most 6 short tokens, with first and last mark
 ): # The axes
     "Draw the target sentence, its two shifted copies, and the causal mask between them"
-    from matplotlib.patches import Rectangle
     ax,n,wide,tall = _canvas(ax, 8, 4.2),len(tokens)-1,.8,.4
     left,top = 1.6,2.5
-    def note(x, y, text, **how): ax.text(x, y, text, va='center', fontsize=9, color=_INK, **how)
-    note(left-.15, 3.9, 'tgt', ha='right', family='monospace')
+    _name(ax, left-.15, 3.9, 'tgt', family='monospace')
     for i,word in enumerate(tokens): _box(ax, left+wide*(i+.5), 3.9, wide-.08, .36, word, 'ids')
-    note(left-.15, 3.05, 'tgt[:, :-1]', ha='right', family='monospace')
-    note(left+wide*(n+.7), 3.05, 'tgt[:, 1:]', ha='center', family='monospace')
+    _name(ax, left-.15, 3.05, 'tgt[:, :-1]', family='monospace')
+    _name(ax, left+wide*(n+.7), 3.05, 'tgt[:, 1:]', ha='center', family='monospace')
     _write(ax, left, 3.46, 'what the decoder reads: all but the last', colour=_FAINT, ha='left')
     _write(ax, left+wide*(n+.7), 3.46, 'what it must predict', colour=_FAINT)
     for i,(seen,wanted) in enumerate(zip(tokens, tokens[1:])):
-        y = top-tall*i
         _box(ax, left+wide*(i+.5), 3.05, wide-.08, .36, seen, 'embed')
-        for j in range(n):
-            corner,colour = (left+wide*j+.02, y-tall/2+.02), _HEADS[0] if j<=i else '#eef0f2'
-            ax.add_patch(Rectangle(corner, wide-.04, tall-.04, facecolor=colour, edgecolor='none'))
-        note(left-.15, y, f'position {i}', ha='right')
-        _arrow(ax, (left+wide*n+.04, y), (left+wide*(n+.7)-wide/2+.02, y))
-        _box(ax, left+wide*(n+.7), y, wide-.08, .34, wanted, 'output')
+        _position(ax, i, n, top-tall*i, left, wanted)
     _write(ax, left, top-tall*n-.02, 'blue: may attend; grey: hidden by the causal mask', colour=_FAINT, ha='left')
     return ax
+
+# %% ../nbs/drawings.ipynb #d7a326e1
+def _plus(ax, x, y, half):
+    "Draw a sum, and the residual connection that comes to it from the beginning of the row"
+    from matplotlib.patches import Circle
+    ax.add_patch(Circle((x, y), half, facecolor='white', edgecolor=_INK))
+    _write(ax, x, y, '+', 11)
+    _arrow(ax, (.85, y), (.85, y+.55), (x, y+.55), (x, y+half), colour=_FAINT)
+
+# %% ../nbs/drawings.ipynb #d7a328e1
+def _norm_row(ax, y, title, formula, parts):
+    "Draw the parts of a sublayer in their order, with a title and a formula above"
+    kinds = dict(sublayer='attention', dropout='ids', LayerNorm='norm')
+    _write(ax, .2, y+.95, title, 10, ha='left', weight='bold')
+    _write(ax, 7.8, y+.95, formula, ha='right', family='monospace')
+    _write(ax, .3, y, 'x', 10, style='italic')
+    x = .45
+    for i,part in enumerate(parts):
+        centre,half = 1.9+1.6*i,.15 if part=='+' else .55
+        _arrow(ax, (x, y), (centre-half, y))
+        if part=='+': _plus(ax, centre, y, half)
+        else: _box(ax, centre, y, 2*half, .46, part, kinds[part])
+        x = centre+half
+    _arrow(ax, (x, y), (7.8, y))
 
 # %% ../nbs/drawings.ipynb #55ca9333
 def draw_pre_post_norm(
     ax=None, # Matplotlib axes; `None` makes a figure, 8 by 3.6 inches
 ): # The axes
     "Draw the two orders of norm, sublayer and residual connection (post-norm: paper, section 3.1)"
-    from matplotlib.patches import Circle
     ax = _canvas(ax, 8, 3.6)
-    kinds = dict(sublayer='attention', dropout='ids', LayerNorm='norm')
     post,pre = ('sublayer', 'dropout', '+', 'LayerNorm'),('LayerNorm', 'sublayer', 'dropout', '+')
-    rows = [(2.35, 'Post-norm, as in the paper', 'LayerNorm(x + dropout(sublayer(x)))', post),
-            (.55, 'Pre-norm', 'x + dropout(sublayer(LayerNorm(x)))', pre)]
-    for y,title,formula,parts in rows:
-        _write(ax, .2, y+.95, title, 10, ha='left', weight='bold')
-        _write(ax, 7.8, y+.95, formula, ha='right', family='monospace')
-        _write(ax, .3, y, 'x', 10, style='italic')
-        x = .45
-        for i,part in enumerate(parts):
-            centre,half = 1.9+1.6*i,.15 if part=='+' else .55
-            _arrow(ax, (x, y), (centre-half, y))
-            if part=='+':
-                ax.add_patch(Circle((centre, y), half, facecolor='white', edgecolor=_INK))
-                _write(ax, centre, y, '+', 11)
-                _arrow(ax, (.85, y), (.85, y+.55), (centre, y+.55), (centre, y+half), colour=_FAINT)
-            else: _box(ax, centre, y, 2*half, .46, part, kinds[part])
-            x = centre+half
-        _arrow(ax, (x, y), (7.8, y))
+    _norm_row(ax, 2.35, 'Post-norm, as in the paper', 'LayerNorm(x + dropout(sublayer(x)))', post)
+    _norm_row(ax, .55, 'Pre-norm', 'x + dropout(sublayer(LayerNorm(x)))', pre)
     return ax
+
+# %% ../nbs/drawings.ipynb #d7a329e1
+def _cache_step(ax, i, y, token, written, source):
+    "Draw step `i`: the token read, the two caches, the token written"
+    from matplotlib.patches import Rectangle
+    def square(x, colour): ax.add_patch(Rectangle((x+.02, y-.13), .26, .26, facecolor=colour, edgecolor='none'))
+    _write(ax, .2, y, f'{i+1}', colour=_FAINT)
+    _box(ax, .95, y, .78, .32, token, 'embed')
+    for j in range(i+1): square(1.75+.3*j, _HEADS[1] if j==i else _HEADS[0])
+    _box(ax, 4.45, y, .78, .32, written, 'output')
+    for j in range(source): square(5.35+.3*j, '#aab4be')
 
 # %% ../nbs/drawings.ipynb #cc026350
 def draw_kv_cache(
@@ -240,25 +306,34 @@ def draw_kv_cache(
     source:int=6, # Positions of the memory, at most 8
 ): # The axes
     "Draw the keys and values of the decoder's self-attention, one more a step, beside those of the memory, made once"
-    from matplotlib.patches import Rectangle
-    ax,tall,cell,left,top = _canvas(ax, 8, 3.5),.4,.3,1.75,2.45
-    def square(x, y, colour): ax.add_patch(Rectangle((x+.02, y-.13), cell-.04, .26, facecolor=colour, edgecolor='none'))
-    def head(x, text, **how): ax.text(x, 3.12, text, va='center', fontsize=9, color=_INK, **how)
-    head(.95, 'reads', ha='center'); head(left, 'keys and values of\nthe tokens so far')
-    head(4.45, 'writes', ha='center'); head(5.35, 'keys and values\nof the memory')
+    ax,tall,left,top = _canvas(ax, 8, 3.5),.4,1.75,2.45
+    for x,name in (.95, 'reads'),(4.45, 'writes'): _name(ax, x, 3.12, name, ha='center')
+    for x,name in (left, 'keys and values of\nthe tokens so far'),(5.35, 'keys and values\nof the memory'):
+        _name(ax, x, 3.12, name, ha='left')
     for i,(token,written) in enumerate(zip(tokens, [*tokens[1:], '</s>'])):
-        y = top-tall*i
-        _write(ax, .2, y, f'{i+1}', colour=_FAINT)
-        _box(ax, .95, y, .78, .32, token, 'embed')
-        for j in range(i+1): square(left+cell*j, y, _HEADS[1] if j==i else _HEADS[0])
-        _box(ax, 4.45, y, .78, .32, written, 'output')
-        for j in range(source): square(5.35+.3*j, y, '#aab4be')
+        _cache_step(ax, i, top-tall*i, token, written, source)
     y = top-tall*len(tokens)
     _write(ax, left, y, f"{_shape(None, 'B', 'h', 't', 'd_k')}, at step $t$", ha='left')
     _write(ax, 5.35, y, f"{_shape(None, 'B', 'h', 'S', 'd_k')}, always", ha='left')
     legend = 'orange: computed in this step; blue: kept from before; grey: projected once, before the first step'
     _write(ax, left, y-.3, legend, 8.5, colour=_FAINT, ha='left')
     return ax
+
+# %% ../nbs/drawings.ipynb #d7a32ce1
+def _frame(ax, title, top, tall, colour):
+    "A pale band with a title in its upper left corner"
+    from matplotlib.patches import Rectangle
+    ax.add_patch(Rectangle((.06, top-tall), 7.88, tall, facecolor=colour, alpha=.1, edgecolor='none', zorder=0))
+    _write(ax, .16, top-.17, title, 10, ha='left', weight='bold')
+
+# %% ../nbs/drawings.ipynb #d7a32ee1
+def _link(ax, start, end):
+    "A thin curve from the box at `start`, in that box's colour, to the box at `end`; boxes are drawn over it"
+    from matplotlib.patches import FancyArrowPatch
+    x,y,colour = start
+    a,b = ((x, y-.17), (end[0], end[1]+.17)) if y>end[1] else ((x, y), end)
+    ax.add_patch(FancyArrowPatch(a, b, arrowstyle='-|>', mutation_scale=7, connectionstyle='arc3,rad=.06', color=colour,
+                                 linewidth=.9, alpha=.75, zorder=.5, shrinkA=0, shrinkB=0 if y>end[1] else 52))
 
 # %% ../nbs/drawings.ipynb #ddbc3abc
 def draw_modules(
@@ -280,18 +355,3 @@ def draw_modules(
         for other in needs.get(name, ()): _link(ax, places[other], (x, y))
         _box(ax, x, y, wide-.12, .34, name, 'ids')
     return ax
-
-# %% ../nbs/drawings.ipynb #217a20d9
-def _frame(ax, title, top, tall, colour):
-    "A pale band with a title in its upper left corner"
-    from matplotlib.patches import Rectangle
-    ax.add_patch(Rectangle((.06, top-tall), 7.88, tall, facecolor=colour, alpha=.1, edgecolor='none', zorder=0))
-    _write(ax, .16, top-.17, title, 10, ha='left', weight='bold')
-
-def _link(ax, start, end):
-    "A thin curve from the box at `start`, in that box's colour, to the box at `end`; boxes are drawn over it"
-    from matplotlib.patches import FancyArrowPatch
-    x,y,colour = start
-    a,b = ((x, y-.17), (end[0], end[1]+.17)) if y>end[1] else ((x, y), end)
-    ax.add_patch(FancyArrowPatch(a, b, arrowstyle='-|>', mutation_scale=7, connectionstyle='arc3,rad=.06', color=colour,
-                                 linewidth=.9, alpha=.75, zorder=.5, shrinkA=0, shrinkB=0 if y>end[1] else 52))

@@ -28,6 +28,15 @@ def generated(
     return _made[seed][:n]
 
 # %% ../nbs/94_embedded.ipynb #341e4908
+def _try_to_hold(held, left, combination, split):
+    "Hold `combination` out for `split` if each of its parts keeps two others; tells whether it did"
+    parts = combination.split('+')
+    if any(left[part]<3 for part in parts): return False
+    held[combination] = split
+    left.subtract(parts)
+    return True
+
+# %% ../nbs/94_embedded.ipynb #6f55f225
 def held_out(
     examples, # `Example`s, enough of them to show every combination
     share:float=.035, # Share of verb–object combinations for each of test and validation
@@ -36,17 +45,11 @@ def held_out(
     "Choose the combinations that training never sees"
     uses = Counter(c for e in examples for c in e.combinations)
     of_form = {f'{e.pattern}+{e.tense}' for e in examples}
-    left = Counter(part for c in uses for part in c.split('+'))
-    held = {}
-    def hold(c, name):
-        if any(left[part]<3 for part in c.split('+')): return False
-        held[c] = name; left.subtract(c.split('+'))
-        return True
-    wanted = ['test', 'validation']*forms
+    left,held,wanted = Counter(part for c in uses for part in c.split('+')),{},['test', 'validation']*forms
     for c in sorted(uses, key=stable_share):
         if c in of_form:
-            if wanted and uses[c]<=len(examples)*.02 and hold(c, wanted[0]): wanted.pop(0)
-        elif stable_share(c)<2*share: hold(c, 'test' if stable_share(c)<share else 'validation')
+            if wanted and uses[c]<=len(examples)*.02 and _try_to_hold(held, left, c, wanted[0]): wanted.pop(0)
+        elif stable_share(c)<2*share: _try_to_hold(held, left, c, 'test' if stable_share(c)<share else 'validation')
     return held
 
 # %% ../nbs/94_embedded.ipynb #0e91f3b6
@@ -62,6 +65,7 @@ def _pools(examples, held):
         pools['test' if 'test' in names else 'validation' if 'validation' in names else 'train'].append(e)
     return pools
 
+# %% ../nbs/94_embedded.ipynb #bd710690
 def _fill(examples, number, taboo):
     "The first `number` pairs of `examples` that share no sentence with `taboo`"
     pairs = dict.fromkeys((e.ko, e.en) for e in examples if e.ko not in taboo and e.en not in taboo)
@@ -89,6 +93,7 @@ def make_grammar_splits(
         splits = _divide(generated(total, seed), num_pairs)
     return splits
 
+# %% ../nbs/94_embedded.ipynb #71b0a73d
 def make_embedded(
     num_pairs:int=15_000, # Generated training pairs; everyday pairs come on top
     seed:int=1, # Which sentences the grammar writes
@@ -99,6 +104,7 @@ def make_embedded(
 # %% ../nbs/94_embedded.ipynb #f65cd3fd
 _LICENCE = '# CC0-1.0: Korean sentences with English translations, by a grammar written for kotrans'
 
+# %% ../nbs/94_embedded.ipynb #e9992520
 def corpus_table(
     splits:dict, # Split → pairs, from `make_grammar_splits`
 )->str: # Lines of split, Korean and English, a tab between them
@@ -113,6 +119,7 @@ def _compressed(text):
     with gzip.GzipFile('', 'wb', 9, out, mtime=0) as z: z.write(text.encode())
     return out.getvalue()
 
+# %% ../nbs/94_embedded.ipynb #85374a9e
 def write_embedded(
     path='', # The file to write; nothing for the one in the package
     num_pairs:int=15_000, # Generated training pairs

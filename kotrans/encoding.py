@@ -58,6 +58,7 @@ class EncodedCorpus:
 # %% ../nbs/27_encoding.ipynb #f79c4c48
 _TYPES = dict(src_ids='<u4', src_offsets='<i8', tgt_ids='<u4', tgt_offsets='<i8')   # of the sum, however stored
 
+# %% ../nbs/27_encoding.ipynb #6ea2141b
 class _Digest:
     "The fingerprint of arrays that come in pieces"
     def __init__(self): self.sums = {name: hashlib.sha256() for name in _TYPES}
@@ -66,6 +67,7 @@ class _Digest:
         for i in range(0, len(array), 2**20): self.sums[name].update(array[i:i+2**20].astype(_TYPES[name]))
     def __str__(self): return hashlib.sha256(b''.join(s.digest() for s in self.sums.values())).hexdigest()
 
+# %% ../nbs/27_encoding.ipynb #9e5d915e
 @patch
 def fingerprint(self:EncodedCorpus)->str: # 64 hexadecimal digits
     "SHA-256 of all ids and of where the rows start"
@@ -87,6 +89,7 @@ def _flatten(rows, dtype, bos):
     flat[is_id] = np.fromiter(chain.from_iterable(rows), dtype, int(words.sum()))
     return flat,lengths
 
+# %% ../nbs/27_encoding.ipynb #f620681f
 def _dtype(tokenizer): return '<u2' if len(tokenizer)<=2**16 else '<u4'
 
 # %% ../nbs/27_encoding.ipynb #d3b5243d
@@ -125,13 +128,16 @@ ENCODED_FORMAT,ENCODED_VERSION = 'kotrans encoded corpus',2
 ARRAYS = 'src_ids src_offsets tgt_ids tgt_offsets lines'.split()
 _STORED = dict.fromkeys(ARRAYS, ('<i8',)) | dict(src_ids=('<u2', '<u4'), tgt_ids=('<u2', '<u4'))   # types allowed
 
+# %% ../nbs/27_encoding.ipynb #15fdb9f0
 def _seal(header):
     "The checksum of all else in a header"
     rest = {name: value for name,value in header.items() if name!='seal'}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
+# %% ../nbs/27_encoding.ipynb #254335be
 def _is_count(x): return type(x) is int and 0<=x<2**48
 
+# %% ../nbs/27_encoding.ipynb #66be3e97
 def _is_header(h):
     "Whether a header has all that opening relies on"
     if (h.get('format'), h.get('version'))!=(ENCODED_FORMAT, ENCODED_VERSION) or h.get('seal')!=_seal(h): return False
@@ -141,6 +147,7 @@ def _is_header(h):
                     for name,a in arrays.items()) and all(map(_is_count, [*vocab, h.get('num_skipped')]))
             and isinstance(h.get('key'), dict) and isinstance(h.get('fingerprint'), str))
 
+# %% ../nbs/27_encoding.ipynb #906f856c
 def read_header(
     folder, # Of an encoded corpus
 )->dict: # Empty if there is none that this version can read
@@ -161,6 +168,7 @@ def _fault(corpus, vocab, max_len):
     if (corpus.lines[1:]<corpus.lines[:-1]).any() or (corpus.lines[:1]<0).any(): return 'lines: not in their order'
     if len(corpus) and corpus.lengths.max()>max_len: return f'a row has more than max_len={max_len} tokens'
 
+# %% ../nbs/27_encoding.ipynb #bc4cc5cc
 def _map(folder, header):
     "The corpus that a header describes, compared with it; a `ValueError` that says what is wrong"
     counts = {name: count for name,(_,count,_) in header['arrays'].items()}
@@ -188,6 +196,7 @@ def open_corpus(
     try: return _map(folder, header)
     except ValueError as e: raise InputError(f'{e}; make it again with kotrans-encode') from None
 
+# %% ../nbs/27_encoding.ipynb #f73ed7d1
 def current_corpus(
     folder, # Where an encoded corpus is, or not yet
     key:dict, # What it should be made from
@@ -225,6 +234,7 @@ def _write(folder, chunks, key, tokenizers):
                   fingerprint=str(digest))
     return header | dict(seal=_seal(header))
 
+# %% ../nbs/27_encoding.ipynb #b1fd3554
 def write_corpus(
     folder, # Where to
     chunks, # From `encode_chunks`
@@ -247,14 +257,33 @@ def _start_worker(*tokenizers):
     def watch(): wait([multiprocessing.parent_process().sentinel]); os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
+# %% ../nbs/27_encoding.ipynb #5d81a3f9
 def _work(src, tgt, lines, max_len): return _encode_chunk(src, tgt, lines, *_tokenizers, max_len)
 
+# %% ../nbs/27_encoding.ipynb #ae7bf838
 def _check_workers(workers):
     "Refuse a number of processes that no machine can run"
     try: check_value('workers', int, workers)
     except InputError as e: raise InputError(f'workers: {e}') from None
 
 # %% ../nbs/27_encoding.ipynb #6be90731
+def _encode_in_pool(chunks, tokenizers, max_len, workers):
+    "Yield the encoded chunks in their order, at most two a worker under way"
+    start = multiprocessing.get_context('fork' if sys.platform=='linux' else 'spawn')
+    with ProcessPoolExecutor(workers, start, _start_worker, tokenizers) as pool:
+        waiting = deque()
+        try:
+            for c in chunks:
+                waiting.append(pool.submit(_work, *c, max_len))
+                if len(waiting)>2*workers: yield waiting.popleft().result()
+            while waiting: yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise InputError('a process that encoded was killed, '
+                             'most often for want of memory: try fewer --workers') from None
+        finally:
+            for f in waiting: f.cancel()
+
+# %% ../nbs/27_encoding.ipynb #54a9e138
 def encode_chunks(
     chunks, # Each two lists of sentences and an array of their line numbers
     src_tokenizer, # `Tokenizer` of the source language
@@ -269,19 +298,8 @@ def encode_chunks(
     if workers==1 or len(first)<2:
         for c in chain(first, chunks): yield _encode_chunk(*c, src_tokenizer, tgt_tokenizer, max_len)
         return
-    start = multiprocessing.get_context('fork' if sys.platform=='linux' else 'spawn')
-    with ProcessPoolExecutor(workers, start, _start_worker, (src_tokenizer, tgt_tokenizer)) as pool:
-        waiting = deque()
-        try:
-            for c in chain(first, chunks):
-                waiting.append(pool.submit(_work, *c, max_len))
-                if len(waiting)>2*workers: yield waiting.popleft().result()
-            while waiting: yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise InputError('a process that encoded was killed, '
-                             'most often for want of memory: try fewer --workers') from None
-        finally:
-            for f in waiting: f.cancel()
+    tokenizers = src_tokenizer,tgt_tokenizer
+    yield from _encode_in_pool(chain(first, chunks), tokenizers, max_len, workers)
 
 # %% ../nbs/27_encoding.ipynb #c21d7a4b
 def _scan(path):
@@ -291,6 +309,7 @@ def _scan(path):
         while block := f.read(2**20): digest.update(block); lines += block.count(b'\n'); last = block
     return digest.hexdigest(), lines + (not last.endswith(b'\n'))
 
+# %% ../nbs/27_encoding.ipynb #5a80181b
 def _some_lines(file, path, start, chunk):
     "The next lines of a file of bytes, of which `start` have been read"
     raw = [*islice(file, chunk)]
@@ -300,6 +319,7 @@ def _some_lines(file, path, start, chunk):
     except UnicodeDecodeError: pass
     return [decode_line(line.removesuffix(b'\n'), path, number, 'strict') for number,line in enumerate(raw, start+1)]
 
+# %% ../nbs/27_encoding.ipynb #5c7cc362
 def _line_chunks(src_file, tgt_file, chunk):
     "The lines of two files, some at a time"
     with open_bytes(src_file) as a, open_bytes(tgt_file) as b:

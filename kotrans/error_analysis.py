@@ -69,6 +69,7 @@ def _cell(value, heading):
     if _HANGUL.search(value): lang = ' lang="ko"'
     return f'<td{kind}{lang} data-label="{escape(heading)}">{escape(value)}</td>'
 
+# %% ../nbs/49_error_analysis.ipynb #44bf7f42
 def html_table(
     rows:list, # A `dict` for each row: column → text, number or nothing
     caption:str='', # Stands above it
@@ -148,6 +149,7 @@ def words_of(
     "Cut `text` into words"
     return _WORD.findall(text.lower())
 
+# %% ../nbs/49_error_analysis.ipynb #fda7cb65
 def bucket_names(
     edges, # Largest whole number of each bucket but the last, in order
     first:int=0, # Smallest number of the first
@@ -156,6 +158,7 @@ def bucket_names(
     starts = [first, *(e+1 for e in edges)]
     return [*(f'{a}–{b}' if a<b else f'{b}' for a,b in zip(starts, edges)), f'{starts[-1]}+']
 
+# %% ../nbs/49_error_analysis.ipynb #b3963775
 def bucket(
     value, # A number
     edges, # As for `bucket_names`
@@ -180,6 +183,7 @@ def word_counts(
     "Count the words of a text"
     return Counter(w for line in lines for w in words_of(line))
 
+# %% ../nbs/49_error_analysis.ipynb #02ea4aef
 def rarest_counts(
     sources:list, # Sentences
     counts:Counter, # From `word_counts`
@@ -205,6 +209,7 @@ def _closes_with_b(text, back):
     c = text[-back:][:1] if len(text)>=back else ''
     return '가'<=c<='힣' and (ord(c)-ord('가'))%28==17
 
+# %% ../nbs/49_error_analysis.ipynb #d8e2cc54
 def speech_style(
     source:str, # A Korean text; its last sentence decides
 )->str: # One of `SPEECH_STYLES`
@@ -223,6 +228,7 @@ _ADVERBIAL = re.compile('(에|에서|에게|한테|서|까지|부터|로|보다|
 _BEFORE_NOUN = re.compile('(있|없|하|되|가|오|보|먹|사|아|르|주|나|치|리|이|기|쓰|내|시|드)는$'
                           '|(많|좋|같|작|높|낮|넓|좁|깊|짧|젊|싫|찮|않|있|없|읽|먹|받|입|남|찾|맞|잊|잃|얻|앉|믿|닫|죽|닮|밝|맑|늦|씻|웃|싶)은$')
 
+# %% ../nbs/49_error_analysis.ipynb #6f8a15aa
 def _is_subject(word, after):
     "Whether `word` has the particle of a subject; `after` is the word behind it"
     if word in _SUBJECTS or re.search('께서[는도]?$', word): return True
@@ -233,6 +239,7 @@ def _is_subject(word, after):
     other = _ADVERBIAL.search(word) or _BEFORE_NOUN.search(word)
     return word[-1] in '은는' and closed==(word[-1]=='은') and not other
 
+# %% ../nbs/49_error_analysis.ipynb #a1e4f949
 def has_subject(
     source:str, # A Korean sentence
 )->bool: # By particles, so an approximation
@@ -250,12 +257,14 @@ def first_word(
     "The word that a sentence begins with, without what is contracted with it: *You've* gives `you`"
     return re.split("['’]", next(iter(words_of(text)), ''))[0]
 
+# %% ../nbs/49_error_analysis.ipynb #a076b5ca
 def first_pronoun(
     text:str, # An English sentence
 )->str: # In lower case; nothing if it begins with another word
     "The subject pronoun that a sentence begins with"
     return word if (word := first_word(text)) in _PRONOUNS else ''
 
+# %% ../nbs/49_error_analysis.ipynb #f1ac83cb
 def subject_group(
     source:str, # Korean
     reference:str, # English, by a person
@@ -295,6 +304,7 @@ def loop(
     fours = Counter(tuple(f) for f in zip(*(tokens[i:] for i in range(4))) if all(w[0].isalnum() for w in f))
     return next((' '.join(f) for f,n in fours.items() if n>1), '')
 
+# %% ../nbs/49_error_analysis.ipynb #56a36887
 def repetition(
     source:str, # Korean
     reference:str, # English, by a person
@@ -312,6 +322,7 @@ def length_ratio(
     "Compare lengths in characters, each with ten added"
     return (len(hypothesis)+10)/(len(reference)+10)
 
+# %% ../nbs/49_error_analysis.ipynb #ae3f0185
 def too_short(
     source:str, # Korean
     reference:str, # English, by a person
@@ -321,6 +332,7 @@ def too_short(
     ratio = length_ratio(reference, hypothesis)
     return f'{ratio:.0%} of the length' if ratio<=.5 else ''
 
+# %% ../nbs/49_error_analysis.ipynb #96afa9fa
 def too_long(
     source:str, # Korean
     reference:str, # English, by a person
@@ -366,6 +378,7 @@ _SINO = re.compile(r'(?<![가-힣])([일이삼사오육칠팔구영공십백천�
                    f"({'|'.join(sorted(_UNITS, key=len, reverse=True))})")
 _FIGURES = re.compile(r'[0-9][0-9,]{0,18}(?:\.[0-9]{1,18})?[십백천만억조]{0,4}(?: ?[0-9]{1,4}[십백천만]{1,2}){0,3}')
 
+# %% ../nbs/49_error_analysis.ipynb #86f44639
 def _is_number(numeral, gap, unit):
     "Whether numerals before a unit are meant as a number"
     if len(numeral)>1:
@@ -385,6 +398,7 @@ _one,_ten = ('|'.join(sorted(d, key=len, reverse=True)) for d in (_ONES, _TENS))
 _NATIVE = re.compile(f'(?<![가-힣])(?:({_ten})({_one})?|({_one}))(?:(?={_COUNTED})()|([가-힣]*))')
 _particle = re.compile('(은|는|이|가|을|를|도|만|에|의|이서|으로|로|과|와|까지|부터|째|이나|이?요|이야|이?에요|예요|이?다|입니다)?')
 
+# %% ../nbs/49_error_analysis.ipynb #c7e29dd3
 def _native(m):
     "The value of a match of `_NATIVE`, or nothing if it is another word"
     tens,ones,counted,rest = m[1],m[2] or m[3],m[4] is not None,m[5] or ''
@@ -418,16 +432,20 @@ _CARDINALS = {w: n for w,n in _EN.items() if n>1}
 _EN |= {w: n for n,w in enumerate('third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth'.split(), 3)}
 _EN |= {f'{w}teenth': n for n,w in enumerate(_TEENS, 13)}
 _EN |= dict(twentieth=20, thirtieth=30, twice=2, dozen=12, twenties=20, thirties=30)
+
+# %% ../nbs/49_error_analysis.ipynb #80163d5b
 _EN_SCALES = dict(hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
 _MONTHS = {m: n for n,m in enumerate('January February March April May June July August September October November '
                                      'December'.split(), 1)}
 _BEFORE_MONTH = 'in of on by until since last next this early late'.split()
 
+# %% ../nbs/49_error_analysis.ipynb #f44c670e
 def _is_month(words, i):
     "Whether a word is a month; *March* and *May* need a preposition before them or a day behind"
     if words[i] not in ('March', 'May'): return words[i] in _MONTHS
     return i>0 and words[i-1].lower() in _BEFORE_MONTH or words[i+1:] and words[i+1][0].isdigit()
 
+# %% ../nbs/49_error_analysis.ipynb #3867eb85
 def _joins(run, value, kind):
     "Whether a number word goes on with a run of `(value, kind)`"
     if not run or kind=='scale': return True
@@ -446,6 +464,7 @@ def _run_value(run):
         else: total,part = total+(part or 1)*value,0
     return total+part
 
+# %% ../nbs/49_error_analysis.ipynb #64111b8f
 def english_numbers(
     text:str, # An English sentence
 )->list: # Each once, sorted; without 0 and 1
@@ -485,12 +504,14 @@ _NO_NEGATION = re.compile(r"[,.] (?:is|are|was|were|do|does|did|has|have|had|ca|
                           r"(?:i|you|he|she|it|we|they|there)\?"
                           r"|\bwhy (?:don't|not)\b|\bno (?:matter|wonder|doubt|sooner)\b|\bif you don't mind\b", re.I)
 
+# %% ../nbs/49_error_analysis.ipynb #d2ea1b39
 def is_negated_korean(
     text:str, # A Korean sentence
 )->bool: # By its words, so an approximation
     "Whether something is negated in a Korean sentence"
     return bool(_KOREAN_NO.search(text))
 
+# %% ../nbs/49_error_analysis.ipynb #838a70bf
 def is_negated_english(
     text:str, # An English sentence
 )->bool: # Not for question tags, suggestions and the like
@@ -522,6 +543,7 @@ def missing_words(
         elif not is_negated_english(w) and not english_numbers(w): gone.append(w)
     return gone
 
+# %% ../nbs/49_error_analysis.ipynb #0aca809f
 def dropped_words(
     source:str, # Korean
     reference:str, # English, by a person
@@ -545,6 +567,7 @@ def find_errors(
     lists = check_aligned(sources=sources, references=references, hypotheses=hypotheses)
     return [{kind: what for kind,detect in DETECTORS.items() if (what := detect(*three))} for three in zip(*lists)]
 
+# %% ../nbs/49_error_analysis.ipynb #1f90bbf9
 def wilson_interval(
     hits:int, # How many of them
     n:int, # How many there are
@@ -556,6 +579,7 @@ def wilson_interval(
     low,high = ((middle+sign*half)/(1+z*z/n) for sign in (-1, 1))
     return 100*p, 100*low if hits else 0., 100*high if hits<n else 100.
 
+# %% ../nbs/49_error_analysis.ipynb #9b509de2
 def _percent(hits, n): return dict(zip(('percent', 'low', 'high'), wilson_interval(hits, n)))
 
 def error_rows(
@@ -573,6 +597,7 @@ def plot_errors(
     "Draw how often each kind of error was found, a bar for each system"
     return _bars(systems, 'error', 'percent of the sentences', ax)
 
+# %% ../nbs/49_error_analysis.ipynb #4392d66a
 def _bars(systems, key, xlabel, ax=None, limit=None):
     "Horizontal bars with intervals: a group for each value of `key`, in it one for each system"
     import matplotlib.pyplot as plt
@@ -596,6 +621,7 @@ def _drop_words(text, rng):
     gone = set(rng.sample(range(len(words)), max(1, round(len(words)/4))))
     return ' '.join(w for i,w in enumerate(words) if i not in gone)
 
+# %% ../nbs/49_error_analysis.ipynb #509a93ac
 def _repeat_words(text, rng):
     words = text.split()
     if not words: return None
@@ -603,6 +629,7 @@ def _repeat_words(text, rng):
     i = rng.randrange(len(words)-n+1)
     return ' '.join([*words[:i+n], *words[i:i+n]*2, *words[i+n:]])
 
+# %% ../nbs/49_error_analysis.ipynb #b1ba01da
 def _other_number(m, rng):
     "Another number than the one matched, of the same kind"
     word = m[0]
@@ -619,19 +646,23 @@ _AFFIRMED = [(re.compile(p, re.I), by) for p,by in (
     (r"\bnobody\b|\bno one\b", 'somebody'), (r"n['’]t\b", ''), (r"\b(?:not|never|no|hardly),? ", ''),
     (r' (?:not|never)\b', ''), (r'\bwithout\b', 'with'))]
 
+# %% ../nbs/49_error_analysis.ipynb #347e730f
 def _change_numbers(text, rng):
     changed = _NUMBER.sub(lambda m: _other_number(m, rng), text)
     return changed if english_numbers(changed)!=english_numbers(text) else None
 
+# %% ../nbs/49_error_analysis.ipynb #1ed8567b
 def _affirm(text, rng):
     changed = text
     for pattern,by in _AFFIRMED: changed = pattern.sub(by, changed)
     return changed if is_negated_english(text) and not is_negated_english(changed) and changed.strip() else None
 
+# %% ../nbs/49_error_analysis.ipynb #169787b0
 CORRUPTIONS:dict[str, Callable] = { # Text and random numbers → the text spoilt, or `None` where that cannot be
     'dropped words': _drop_words, 'repetition': _repeat_words,
     'wrong number': _change_numbers, 'wrong negation': _affirm}
 
+# %% ../nbs/49_error_analysis.ipynb #1b716794
 def corrupt(
     hypotheses:list, # Translations
     kind:str, # One of `CORRUPTIONS`
@@ -655,6 +686,7 @@ def sign_test(
     n = a+b
     return min(1., 2*sum(math.comb(n, i) for i in range(min(a, b)+1))/2**n)
 
+# %% ../nbs/49_error_analysis.ipynb #4af6e9ca
 def error_changes(
     sources:list, # Korean
     references:list, # English, by people
@@ -664,6 +696,7 @@ def error_changes(
     "Compare two systems by kinds of error: sign test, with Holm's correction"
     return _changes(find_errors(sources, references, before), find_errors(sources, references, after))
 
+# %% ../nbs/49_error_analysis.ipynb #5f1db6e0
 def _changes(before, after):
     "`error_changes` of what `find_errors` found in both"
     pairs = [*zip(before, after)]
@@ -676,6 +709,7 @@ def _changes(before, after):
     for i,r in enumerate(rows): r['p'] = least = max(least, min(1., r['p']*(len(rows)-i)))
     return rows
 
+# %% ../nbs/49_error_analysis.ipynb #073aaeb1
 def likely_error(
     rows:list, # From `error_changes`
     level:float=.05, # Largest p to be believed
@@ -692,6 +726,7 @@ def worst_and_best(
     order = sorted(range(len(scores)), key=lambda i: scores[i])
     return order[:n], order[::-1][:n]
 
+# %% ../nbs/49_error_analysis.ipynb #b97836af
 def sentence_rows(
     numbers, # Numbers of sentences, counted from 0
     sources:list, # Korean
@@ -726,6 +761,7 @@ class ChallengeItem(NamedTuple):
     accept:str # Groups joined by ` & `, each of alternatives joined by `|`: one of each group must occur
     reject:str # Alternatives joined by `|`, of which none may occur; empty if there are none
 
+# %% ../nbs/49_error_analysis.ipynb #46c2f0ee
 def challenge_set()->list[ChallengeItem]: # Sorted by phenomenon
     "The challenge set that comes with kotrans"
     return [ChallengeItem(**row) for row in shipped_rows('challenge.tsv')]
@@ -736,6 +772,7 @@ def _plain_words(text):
     text = re.sub('[‘’ʼ]', "'", text.lower())
     return ' '.join(re.sub(r"(?<!\w)'|'(?!\w)|[^\w\s'*]|_", ' ', text).split())
 
+# %% ../nbs/49_error_analysis.ipynb #b2320ade
 def has_phrase(
     text:str, # A translation
     alternatives:str, # Joined by `|`; a `*` at the end of a word takes any ending
@@ -747,6 +784,7 @@ def has_phrase(
     wanted = [_plain_words(a).split() for a in alternatives.split('|')]
     return any(at(i, want) for want in wanted if want for i in range(len(words)))
 
+# %% ../nbs/49_error_analysis.ipynb #22bd63be
 def passes(
     item:ChallengeItem, # From `challenge_set`
     hypothesis:str, # A translation of `item.ko`
@@ -763,6 +801,7 @@ def _by_phenomenon(items, right):
     return [dict(phenomenon=p, items=len(oks), right=sum(oks)) | _percent(sum(oks), len(oks))
             for p,oks in groups.items()]
 
+# %% ../nbs/49_error_analysis.ipynb #81ec5284
 def challenge_scores(
     hypotheses:list, # A translation of each item's source, in their order
     items:list=None, # `challenge_set()` if not given
@@ -772,6 +811,7 @@ def challenge_scores(
     check_aligned(items=[i.ko for i in items], hypotheses=hypotheses)
     return _by_phenomenon(items, map(passes, items, hypotheses))
 
+# %% ../nbs/49_error_analysis.ipynb #2bac60d2
 def plot_challenge(
     systems:dict, # Name → rows of `challenge_scores` or `contrastive_scores`
     xlabel:str='percent right', # What the bars show
@@ -786,6 +826,7 @@ def _encoded(translator, sources, translations):
     src = translator.src_tokenizer.encode([normalise(s) for s in sources])
     return [[*s, EOS] for s in src], translator.tgt_tokenizer.encode([normalise(t) for t in translations])
 
+# %% ../nbs/49_error_analysis.ipynb #907bf06e
 def translation_log_probs(
     translator:Translator, # Whose model is asked
     sources:list, # Korean
@@ -799,6 +840,7 @@ def translation_log_probs(
               for i in range(0, len(src), batch_size))
     return [h.log_prob for batch in scored for h in batch]
 
+# %% ../nbs/49_error_analysis.ipynb #d4b2e424
 def contrastive_scores(
     translator:Translator, # Whose model is asked
     items:list=None, # `challenge_set()` if not given
@@ -809,6 +851,18 @@ def contrastive_scores(
     good = translation_log_probs(translator, sources, [i.en for i in items])
     bad = translation_log_probs(translator, sources, [i.wrong for i in items])
     return _by_phenomenon(items, (a>b for a,b in zip(good, bad)))
+
+# %% ../nbs/49_error_analysis.ipynb #49ca1b01
+def _read_along(model, src, want):
+    "For each position of `want`: probability of the likeliest token, and whether `want` has it, padding left out"
+    mask,found = padding_mask(src),[]
+    memory,cache,token = model.encode(src, mask),None,torch.full_like(src[:, 0], BOS)
+    for next_token in want.T:
+        logits,cache = model.step(token, memory, mask, cache)                               # [batch, vocab]
+        p,best = logits.double().softmax(-1).max(-1)
+        real,token = next_token!=PAD,next_token
+        found.append((p[real].cpu().numpy(), (best==next_token)[real].cpu().numpy()))
+    return found
 
 # %% ../nbs/49_error_analysis.ipynb #18788851
 @torch.inference_mode()
@@ -821,18 +875,13 @@ def token_confidences(
     "Probability of the likeliest next token after each beginning of the references, and whether the reference has it"
     sources,references = check_aligned(sources=sources, references=references)
     src,tgt = _encoded(translator, sources, references)
-    confidence,right = [],[]
+    found = []
     for i in range(0, len(src), batch_size):
         ids = pad_ids(src[i:i+batch_size], translator.device)
         want = pad_ids([[*t, EOS] for t in tgt[i:i+batch_size]], translator.device)
-        mask = padding_mask(ids)
-        memory,cache,token = translator.model.encode(ids, mask),None,torch.full_like(ids[:, 0], BOS)
-        for next_token in want.T:
-            logits,cache = translator.model.step(token, memory, mask, cache)              # [batch, vocab]
-            p,best = logits.double().softmax(-1).max(-1)
-            real,token = next_token!=PAD,next_token
-            confidence.append(p[real].cpu().numpy()); right.append((best==next_token)[real].cpu().numpy())
-    return np.concatenate(confidence), np.concatenate(right)
+        found += _read_along(translator.model, ids, want)
+    confidence,right = map(np.concatenate, zip(*found))
+    return confidence, right
 
 # %% ../nbs/49_error_analysis.ipynb #616ff15b
 def calibration_rows(
@@ -849,6 +898,7 @@ def calibration_rows(
                  confidence=float(100*confidence[place==b].mean()), right=float(100*right[place==b].mean()))
             for b in range(bins) if (place==b).any()]
 
+# %% ../nbs/49_error_analysis.ipynb #4787191e
 def expected_calibration_error(
     rows:list, # From `calibration_rows`
 )->float: # Percentage points
@@ -869,6 +919,7 @@ def compare_calibration(
     return {name: dict(rows=rows[name], confidence=100*float(p.mean()), right=100*float(ok.mean()),
                        error=expected_calibration_error(rows[name])) for name,(p,ok) in measured.items()}
 
+# %% ../nbs/49_error_analysis.ipynb #2d9d87f2
 def plot_reliability(
     compared:dict, # From `compare_calibration`
     ax=None, # Where to draw; a new figure if not given
@@ -893,6 +944,17 @@ DECODERS:dict[str, dict] = {
     **{f'penalty {a:g}': dict(method='beam', length_penalty=a) for a in (0., .3, 1., 1.5)},
     **{f'sample {t:g}': dict(method='sample', temperature=t) for t in (.3, .7, 1.)}}
 
+# %% ../nbs/49_error_analysis.ipynb #49ca1b04
+def _quickest(translate, sources, repeats):
+    "The translations, and the seconds of the quickest of some runs"
+    seconds = math.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        said = translate(sources)
+        seconds = min(seconds, time.perf_counter()-start)
+    return said, seconds
+
+# %% ../nbs/49_error_analysis.ipynb #6ea54d2e
 def sweep_decoders(
     translator:Translator, # Whose model translates
     sources:list, # Korean
@@ -906,11 +968,7 @@ def sweep_decoders(
     translator.translate(sources[:8])                                   # what is done at the first time only
     rows = []
     for name,options in (DECODERS if settings is None else settings).items():
-        other,seconds = with_options(translator, **options),math.inf
-        for _ in range(repeats):
-            start = time.perf_counter()
-            said = other.translate(sources)
-            seconds = min(seconds, time.perf_counter()-start)
+        said,seconds = _quickest(with_options(translator, **options).translate, sources, repeats)
         chrf,bleu = (metric.corpus_score(said, [references]).score for metric in (CHRF(), BLEU()))
         length = 100*sum(map(len, said))/max(1, sum(map(len, references)))
         rows.append(dict(decoder=name, chrf=chrf, bleu=bleu, length=length, seconds=seconds,
@@ -958,6 +1016,7 @@ def figure_html(
     return (f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(alt)}">'
             f'<figcaption>{escape(caption)}</figcaption></figure>\n')
 
+# %% ../nbs/49_error_analysis.ipynb #f3262fc1
 def _told(rows, key, value, unit=''):
     "Rows as a sentence for an alt text"
     return '; '.join(f'{r[key]}: {r[value]:.1f}{unit}' for r in rows)
@@ -993,12 +1052,14 @@ figure{margin:1rem 0}img{max-width:100%;height:auto;background:#fff;border-radiu
  thead{display:table-header-group}main{max-width:none;padding:0}.wide{overflow:visible}}
 """
 
+# %% ../nbs/49_error_analysis.ipynb #271048a2
 def _section(heading, *parts):
     "A section of the report with its anchor, or nothing if it has no content"
     anchor = re.sub('[^a-z]+', '-', heading.lower()).strip('-')
     if any(parts):
         return anchor, heading, f'<section id="{anchor}"><h2>{escape(heading)}</h2>\n{"".join(parts)}</section>\n'
 
+# %% ../nbs/49_error_analysis.ipynb #7d71133b
 def _table(rows, caption='', kind=''):
     return f'<div class="wide" tabindex="0">{html_table(rows, caption, kind)}</div>\n' if rows else ''
 
@@ -1010,6 +1071,7 @@ def _score_section(scores):
     rows = [dict(system=str(k)) | v if isinstance(v, dict) else dict(score=str(k), value=v) for k,v in scores.items()]
     return _section('Scores', _table(rows))
 
+# %% ../nbs/49_error_analysis.ipynb #5653ce57
 def _group_section(sources, references, hypotheses, scores, counts):
     "Scores by length, rarity, style and subject, each as a table and a picture"
     by = [('length', 'Korean words in the source', True, length_groups(sources), bucket_names(LENGTH_EDGES, 1))]
@@ -1046,6 +1108,7 @@ def _error_section(found, earlier):
                   _table(changes, 'p: sign test, with Holm\'s correction')]
     return _section('Signs of errors', *parts)
 
+# %% ../nbs/49_error_analysis.ipynb #bebef7d1
 def _sentence_sections(sources, references, hypotheses, baseline, scores, found, n):
     "The worst and the best sentences, and those that changed most"
     marks = [', '.join(f'{k} ({v})' for k,v in e.items()) for e in found]
@@ -1081,6 +1144,7 @@ def _extra_sections(challenge, calibration, sweep):
         sections.append(_section('Decoders', picture, _table(sweep)))
     return sections
 
+# %% ../nbs/49_error_analysis.ipynb #2d940753
 def _page(title, intro, sections):
     "A whole HTML page"
     sections = [s for s in sections if s]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 import numpy as np
 import sacrebleu,torch
+from fastcore.basics import patch
 from sacrebleu.significance import PairedTest,estimate_ci
 import kotrans
 from .batching import collate,make_batches
@@ -66,6 +67,7 @@ def _seed():
     if said.isdecimal(): return int(said)
     raise InputError(f'SACREBLEU_SEED={printable(said)}: needs a whole number, or none')
 
+# %% ../nbs/50_evaluation.ipynb #fa569c35
 def bootstrap(
     stats, # What enters the sums, a row for each sentence `[sentences, k]`
     score, # Function from the sums `[k]` to a number
@@ -148,6 +150,7 @@ def sentence_losses(
         out[rows] = torch.stack([loss.cpu().double().sum(1), (wanted!=PAD).cpu().double().sum(1)], 1).numpy()
     return out
 
+# %% ../nbs/50_evaluation.ipynb #c7f99240
 def mean_loss(
     model, # As for `sentence_losses`
     corpus, # As for `sentence_losses`
@@ -181,19 +184,21 @@ class Comet:
         try: self.model = comet.load_from_checkpoint(str(path))
         except Exception as e: raise InputError(f'{path}: not a COMET model ({printable(e)})') from None
 
-    def score(self,
-        sources:list, # Sentences, `list[str]`
-        outputs:list, # Their translations
-        references:list, # What they should be
-        resamples:int=1000, # As for `bootstrap`
-    )->dict: # `score`, `mean`, `interval` (± of 95%), `signature`
-        "Mean of the model's scores of all sentences"
-        rows = [dict(src=s, mt=o, ref=r) for s,o,r in zip(sources, outputs, references)]
-        found = np.array(self.model.predict(rows, batch_size=8, gpus=self.gpus, progress_bar=False).scores, np.float64)
-        seed,n = _seed(),len(found)
-        mean,interval = estimate_ci(bootstrap(found[:, None], lambda sums: sums[0]/n, resamples, seed))
-        return dict(score=float(found.mean()), mean=float(mean), interval=float(interval),
-                    signature=f'model:{self.path.name}|sha256:{file_sha256(self.path)[:12]}|bs:{resamples}|seed:{seed}')
+# %% ../nbs/50_evaluation.ipynb #5c0e7a12
+@patch
+def score(self:Comet,
+    sources:list, # Sentences, `list[str]`
+    outputs:list, # Their translations
+    references:list, # What they should be
+    resamples:int=1000, # As for `bootstrap`
+)->dict: # `score`, `mean`, `interval` (± of 95%), `signature`
+    "Mean of the model's scores of all sentences"
+    rows = [dict(src=s, mt=o, ref=r) for s,o,r in zip(sources, outputs, references)]
+    found = np.array(self.model.predict(rows, batch_size=8, gpus=self.gpus, progress_bar=False).scores, np.float64)
+    seed,n = _seed(),len(found)
+    mean,interval = estimate_ci(bootstrap(found[:, None], lambda sums: sums[0]/n, resamples, seed))
+    return dict(score=float(found.mean()), mean=float(mean), interval=float(interval),
+                signature=f'model:{self.path.name}|sha256:{file_sha256(self.path)[:12]}|bs:{resamples}|seed:{seed}')
 
 # %% ../nbs/50_evaluation.ipynb #4fc50a6c
 @dataclass
@@ -205,6 +210,7 @@ class TestSet:
     rows:list # Which lines these are, from 0, in their order
     total:int # How many lines there were
 
+# %% ../nbs/50_evaluation.ipynb #e0dd8aae
 def text_sha256(
     lines:list, # `list[str]`
 )->str: # 64 hexadecimal digits
@@ -219,6 +225,7 @@ def _text_of(path):
     name = 'standard input'
     with open_bytes(sys.stdin.buffer, name) as f: return [*iter_lines(bounded_lines(f, name), name)]
 
+# %% ../nbs/50_evaluation.ipynb #d47c7758
 def _part(name, data_dir):
     "The pairs of a part of the corpus"
     parts = sorted(f.stem for f in Path(data_dir).glob('*.ko') if f.with_suffix('.en').exists())
@@ -259,6 +266,7 @@ def _lock(file, path, seconds):
         time.sleep(.05)
     raise InputError(f'{path}: another process is writing there; wait until it ends, or name another file')
 
+# %% ../nbs/50_evaluation.ipynb #ca750df1
 def _check_end(path):
     "Raise an `InputError` if the last line of a log is unfinished"
     with open(path, 'rb') as f:
@@ -274,6 +282,7 @@ def check_log(
     check_writable(path)
     if Path(path).is_file(): _check_end(path)
 
+# %% ../nbs/50_evaluation.ipynb #db165e3e
 def append_records(
     path, # A file of records; it is made where there is none, and a device or a pipe is written to
     records:list, # Dicts, as `json` can write them
@@ -303,6 +312,7 @@ _TEST_SET = record(dict(name=text_upto(), sentences=whole_number(1), reference_s
 _EVALUATION = record(dict(date=text_upto(100), system=text_upto(), scores=dict_of(_SCORE), test_set=_TEST_SET),
                      dict(decoding=dict_of(plain_value), significance=text_upto(100)))
 
+# %% ../nbs/50_evaluation.ipynb #a763f3ae
 def read_evaluations(
     path, # Written by `kotrans-evaluate`
 )->list: # A dict for each record, in the order of the file
@@ -324,6 +334,7 @@ def _score_cell(name, s):
     if p is None: return shown
     return f"{shown} ({f'p = {p:.3f}' if p>=.0005 else 'p < 0.001'}){'*'*(p<.05)}"
 
+# %% ../nbs/50_evaluation.ipynb #5bbd9466
 def _notes(records, labels):
     "Signatures of the scores, and what the signs in the table mean"
     notes = [f'{name}: {sig}' for name in labels
@@ -343,6 +354,7 @@ def score_table(
     for r in records: parts.setdefault((r['test_set']['name'], r['test_set']['reference_sha256']), []).append(r)
     return '\n\n'.join(_test_set_table(rows, markdown) for rows in parts.values())
 
+# %% ../nbs/50_evaluation.ipynb #d26f6a3d
 def _test_set_table(records, markdown):
     "The table of one test set"
     labels = list(dict.fromkeys(name for r in records for name in r['scores']))
@@ -358,6 +370,7 @@ def _test_set_table(records, markdown):
     rows = ['| ' + ' | '.join(row) + ' |' for row in [safe[0], ['---', *['---:']*len(labels)], *safe[1:]]]
     return '\n'.join([f'**{_escaped(title)}**', '', *rows, '', '<br>'.join(map(_escaped, notes))])
 
+# %% ../nbs/50_evaluation.ipynb #201a5878
 def _escaped(text):
     "Text that Markdown and HTML show as it is"
     return re.sub(r'([\\`*_{}\[\]<>|~#&])', r'\\\1', text)
@@ -379,6 +392,7 @@ def _names(text, what):
         if names.count(n)>1: raise InputError(f'{what}: {printable(n, 200)} is named twice')
     return names
 
+# %% ../nbs/50_evaluation.ipynb #17be428c
 def _read_hypotheses(names, test):
     "A `System` for each file of translations, with the lines that the test set has"
     found = []
@@ -391,6 +405,7 @@ def _read_hypotheses(names, test):
         found.append(System(name, [lines[i] for i in test.rows]))
     return found
 
+# %% ../nbs/50_evaluation.ipynb #5380961b
 def _checked_model(path):
     "What is recorded of a checkpoint; an `InputError` if it holds no model"
     state,config,*_ = read_model(path)
@@ -410,6 +425,7 @@ def _translated(path, test, device, resamples, how):
     outputs = translator.translate(test.sources)
     return System(str(path), outputs, dict(seconds=time.perf_counter()-start), scores)
 
+# %% ../nbs/50_evaluation.ipynb #90db2a6c
 def _systems(checkpoints, files, test, device, resamples, how):
     "Models and files as `System`s; all are looked at before the first sentence is translated"
     given,models = _read_hypotheses(files, test),{path: _checked_model(path) for path in checkpoints}
@@ -437,6 +453,19 @@ def evaluation_record(
     return dict(date=now, system=system.name, **system.about, **about,
                 outputs_sha256=text_sha256(system.outputs), test_set=test_set, scores=system.scores, versions=versions,
                 machine=machine_name(device), processor=processor_name())
+
+# %% ../nbs/50_evaluation.ipynb #5c0e7a14
+def _asked_for(checkpoint, hypotheses):
+    "Names of the models and of the files of translations"
+    files = _names(hypotheses, 'hypotheses')
+    return _names(checkpoint or ('' if files else 'checkpoints/best_model.pt'), 'checkpoint'), files
+
+# %% ../nbs/50_evaluation.ipynb #5c0e7a16
+def _look_first(test, models, comet, report_file, inputs, place):
+    "Refuse what can't be done, before anything is translated; the `Comet` to ask, or nothing"
+    if (models or comet) and not test.sources: raise InputError('a model, or COMET, needs sources; give them with --ko')
+    if report_file: _check_report(report_file, test, *inputs)
+    return Comet(comet, int(place.type=='cuda')) if comet else None
 
 # %% ../nbs/50_evaluation.ipynb #81a3c816
 def evaluate(
@@ -473,14 +502,11 @@ def evaluate(
         kotrans-evaluate --en news.en --hypotheses ours.en,theirs.en
         kotrans-evaluate --checkpoint old.pt,new.pt --report-file report.html
     """
-    files = _names(hypotheses, 'hypotheses')
-    models = _names(checkpoint or ('' if files else 'checkpoints/best_model.pt'), 'checkpoint')
+    models,files = _asked_for(checkpoint, hypotheses)
     chosen,search,place = choose_metrics(metrics),SearchOptions(**options),pick_device(device)
     if log_file!='-': check_log(log_file)
     test = read_test_set(test_set, data_dir, ko, en, max_samples)
-    if (models or comet) and not test.sources: raise InputError('a model, or COMET, needs sources; give them with --ko')
-    if report_file: _check_report(report_file, test, *files, *models, *filter(None, (ko, en)))
-    judge = Comet(comet, int(place.type=='cuda')) if comet else None
+    judge = _look_first(test, models, comet, report_file, (*files, *models, *filter(None, (ko, en))), place)
     how = asdict(search) | dict(batch_size=batch_size, batch_tokens=batch_tokens, int8=worth_int8(int8), bf16=bf16,
                                 shortlist=shortlist)
     systems = _systems(models, files, test, place, resamples, how)
@@ -497,6 +523,7 @@ def _score(systems, test, metrics, significance, resamples, judge):
         s.scores = found[s.name] | s.scores
         if judge: s.scores['COMET'] = judge.score(test.sources, s.outputs, test.references, resamples)
 
+# %% ../nbs/50_evaluation.ipynb #67a266ce
 def _deliver(records, log_file):
     "Print the table, and add the records to the log"
     to_pipe = log_file=='-'
@@ -511,11 +538,13 @@ def _deliver(records, log_file):
 # %% ../nbs/50_evaluation.ipynb #50f0e0a1
 _COUNTED = 1_000_000                                    # Lines of the training text that rarity is judged by
 
+# %% ../nbs/50_evaluation.ipynb #97306dd8
 def _check_report(path, test, *inputs):
     "Refuse, before anything is translated, a report that can't be made"
     if not test.sources: raise InputError('report_file: an error analysis needs sources; give them with --ko')
     check_writable(path, *(i for i in inputs if i!='-'))
 
+# %% ../nbs/50_evaluation.ipynb #be4f05b4
 def _write_report(path, systems, test, train):
     "Analyse the last of `systems`, beside the first where there are several"
     first,last = systems[0],systems[-1]

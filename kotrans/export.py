@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['FORMATS', 'WEIGHTS', 'CONFIG', 'SOURCE', 'TARGET', 'NOTE', 'EXPORT_VERSION', 'shipped_model', 'model_of',
            'format_functions', 'tied_names', 'public_config', 'write_tokenizers', 'export_safetensors', 'read_note',
-           'read_exported', 'reference', 'check_safetensors', 'model_facts', 'make_note', 'licence_text', 'model_card',
-           'new_folder', 'finish_export', 'sines_first', 'reorder_residual', 'marian_name', 'marian_weights',
-           'marian_config', 'generation_config', 'export_huggingface', 'check_huggingface', 'parity_table', 'push',
-           'export']
+           'read_exported', 'reference', 'check_safetensors', 'model_facts', 'make_note', 'corpus_of', 'licence_text',
+           'model_card', 'new_folder', 'finish_export', 'sines_first', 'reorder_residual', 'marian_name',
+           'marian_weights', 'marian_config', 'generation_config', 'export_huggingface', 'check_huggingface',
+           'parity_table', 'push', 'export']
 
 # %% ../nbs/60_export.ipynb #d235ae96
-import importlib,json,os,re,secrets,shutil,sys,tempfile,warnings
+import importlib,json,os,re,shutil,sys,tempfile,warnings
 from contextlib import contextmanager
 from dataclasses import fields
 from importlib import resources
@@ -22,16 +22,18 @@ import kotrans
 from .checkpoint import MODELS,build_model,bytes_to_tensor,model_file,read_model,run_id
 from .cli import run_command
 from .config import PATHS,TransformerConfig
-from .corpora import embedded_corpus
+from .corpora import SOURCES,embedded_corpus
+from .encoding import read_header
 from .evaluation import read_evaluations,score_table
 from .fast_decoding import SearchOptions
-from .files import InputError,atomic_write,file_sha256,notify,printable,write_json
+from .files import InputError,atomic_write,file_sha256,notify,printable,temp_folder,write_json
 from .formats import import_extra,json_value,text_lines
 from .masking import pad_ids
 from .packing import PackedTransformer
 from .pipeline import sample_pairs
 from .schema import check_values,dict_of,in_file,plain_value,record,text_upto
 from .special_ids import BOS,EOS,PAD
+from .splitting import read_report
 from .tokenizer import normalise_text
 from .transformer import Transformer
 from .translator import Translator
@@ -51,6 +53,7 @@ def model_of(
     config = translator.config or _described(model, translator.max_len)
     return model, config.replace(src_vocab_size=len(model.src_embed.weight), tgt_vocab_size=len(model.tgt_embed.weight))
 
+# %% ../nbs/60_export.ipynb #67d68db9
 def _described(model, max_len):
     "The config of a `Transformer`, read from its parts"
     if not isinstance(model, Transformer):
@@ -67,6 +70,7 @@ FORMATS = dict(safetensors=('kotrans.export', 'export'), huggingface=('kotrans.e
                ctranslate2=('kotrans.export_ctranslate2', 'ctranslate2'), onnx=('kotrans.export_onnx', 'export'),
                web=('kotrans.browser', 'export')) # Format → module that writes and checks it, extra that it needs
 
+# %% ../nbs/60_export.ipynb #252bf76b
 def format_functions(
     name:str, # One of `FORMATS`
 )->tuple: # Its `export_NAME` and its `check_NAME`
@@ -103,6 +107,7 @@ def _smallest(w):
 WEIGHTS,CONFIG,SOURCE,TARGET = 'model.safetensors','config.json','source.spm','target.spm' # Files of an export
 _AGAIN = 'export the model again: kotrans-export'
 
+# %% ../nbs/60_export.ipynb #ca5805d7
 def public_config(
     config:TransformerConfig, # Of a run
 )->TransformerConfig: # With the defaults in place of paths
@@ -110,6 +115,7 @@ def public_config(
     default = TransformerConfig()
     return config.replace(**{f.name: getattr(default, f.name) for f in fields(config) if f.name in PATHS})
 
+# %% ../nbs/60_export.ipynb #4e0e58d9
 def write_tokenizers(
     translator:Translator, # Whose
     folder:Path, # Where to
@@ -141,10 +147,12 @@ def export_safetensors(
 NOTE = 'kotrans.json' # File with the provenance of an export
 EXPORT_VERSION = 1 # Of the layout of `NOTE`
 
+# %% ../nbs/60_export.ipynb #7e3b9249
 _NOTE = record(dict(export=text_upto(100), format=text_upto(100), kotrans=text_upto(100), files=dict_of(text_upto(64))),
                dict(model=dict_of(plain_value), valid=dict_of(plain_value), training=dict_of(plain_value),
                     licence=text_upto(1000), quantize=text_upto(100)))
 
+# %% ../nbs/60_export.ipynb #4ad2bfcc
 def _small_json(path):
     "The object in a JSON file of at most a megabyte"
     try: size = path.stat().st_size
@@ -154,6 +162,7 @@ def _small_json(path):
     if not isinstance(value, dict): raise InputError(f'{path}: holds no object; {_AGAIN}')
     return value
 
+# %% ../nbs/60_export.ipynb #1bc44f2d
 def read_note(
     folder, # An export
 )->dict: # Empty where there is none
@@ -183,12 +192,9 @@ def _read_weights(path, config):
     tied = tied_names(config)
     return weights | {name: weights[first] for name,first in tied.items() if name not in weights and first in weights}
 
-def read_exported(
-    folder, # Of format `safetensors`
-)->dict: # What a checkpoint holds: `model`, `config`, `weights`, `tokenizers`, and what is known of the run
-    "Read an exported model into the form of a checkpoint, unchecked but for its files"
-    folder = Path(folder)
-    note = read_note(folder)
+# %% ../nbs/60_export.ipynb #ba59bfd2
+def _read_about(folder, note):
+    "What `config.json` says of the model; a folder of another format or program is an `InputError`"
     if note and note['format']!='safetensors':
         raise InputError(f"{folder}: an export for {printable(note['format'], 40)}; kotrans reads format safetensors")
     about = _small_json(folder/CONFIG)
@@ -196,6 +202,16 @@ def read_exported(
         kind = printable(about.get('model_type', 'unknown'), 40)
         raise InputError(f'{folder/CONFIG}: the config of another model ({kind}); '
                          'kotrans reads what kotrans-export writes')
+    return about
+
+# %% ../nbs/60_export.ipynb #4223e53c
+def read_exported(
+    folder, # Of format `safetensors`
+)->dict: # What a checkpoint holds: `model`, `config`, `weights`, `tokenizers`, and what is known of the run
+    "Read an exported model into the form of a checkpoint, unchecked but for its files"
+    folder = Path(folder)
+    note = read_note(folder)
+    about = _read_about(folder, note)
     with in_file(folder/CONFIG): config = TransformerConfig.from_saved(about['config'])
     licence = {k: note[k] for k in ('licence',) if note.get(k)}
     tokenizers = [bytes_to_tensor(_bytes(folder/name)) for name in (SOURCE, TARGET)]
@@ -204,6 +220,7 @@ def read_exported(
                 weights=_read_weights(folder/WEIGHTS, config), tokenizers=tokenizers, valid=note.get('valid', {}),
                 provenance=note.get('training', {}) | licence) | model
 
+# %% ../nbs/60_export.ipynb #300eb635
 def _bytes(path):
     "The bytes of a SentencePiece model, which is not empty and has less than a quarter of a gigabyte"
     try:
@@ -225,6 +242,7 @@ def reference(
     made.config = translator.config
     return made
 
+# %% ../nbs/60_export.ipynb #102a9347
 def check_safetensors(
     translator:Translator, # The model that was exported
     folder:Path, # Where `export_safetensors` wrote it
@@ -253,6 +271,7 @@ def model_facts(
     return dict(kind=state['model'], sha256=file_sha256(model_file(path)), run=run_id(state), **known,
                 parameters=parameters)
 
+# %% ../nbs/60_export.ipynb #c369cffe
 def make_note(
     format:str, # One of `FORMATS`
     model:dict, # From `model_facts`
@@ -267,6 +286,33 @@ def make_note(
     return dict(export=f'kotrans export {EXPORT_VERSION}', format=format, quantize=quantize,
                 kotrans=kotrans.__version__, model=model, valid=valid, training=training, licence=licence, facts=facts)
 
+# %% ../nbs/60_export.ipynb #60d10011
+def corpus_of(
+    config:TransformerConfig, # Of a run; its folders are looked for from here
+    tokenizers, # Source and target `Tokenizer` of the model
+)->dict: # `corpus`, `pairs`, and `licence` if one is known; empty if this is not the text for certain
+    "What the folders of a training tell of the text that a model learned from"
+    if config.shards: return {}
+    try: report = read_report(config.data_dir)
+    except InputError: return {}
+    texts = [report.get('files', {}).get(f'train.{language}') for language in ('ko', 'en')]
+    names = 'src','tgt','src_tokenizer','tgt_tokenizer'
+    wanted = dict(zip(names, [*texts, *(t.fingerprint() for t in tokenizers)]))
+    made_of = read_header(Path(config.encoded_dir)/'train').get('key', {})
+    return _told(report) if wanted=={name: made_of.get(name) for name in names} else {}
+
+# %% ../nbs/60_export.ipynb #60d10013
+def _told(report):
+    "What a `report.json` says of its source"
+    said = {name: value for name,value in report.items() if isinstance(value, str)}
+    source,about,licence = (said.get(name, '') for name in ('source', 'about', 'licence'))
+    if not source: return {}
+    local,kept = SOURCES['local'],report.get('kept')
+    corpus = 'local files' if source==local.name else ': '.join(filter(None, (source, about)))
+    pairs = kept.get('train') if isinstance(kept, dict) else None
+    return {name: value for name,value in dict(corpus=corpus, pairs=pairs, licence=licence).items()
+            if value and value!=local.licence}
+
 # %% ../nbs/60_export.ipynb #280bce9b
 _LICENCES = {'CC0-1.0': 'https://creativecommons.org/publicdomain/zero/1.0/legalcode',
              'CC-BY-4.0': 'https://creativecommons.org/licenses/by/4.0/legalcode',
@@ -274,10 +320,12 @@ _LICENCES = {'CC0-1.0': 'https://creativecommons.org/publicdomain/zero/1.0/legal
              'CC-BY-NC-4.0': 'https://creativecommons.org/licenses/by-nc/4.0/legalcode',
              'Apache-2.0': 'https://www.apache.org/licenses/LICENSE-2.0', 'MIT': 'https://opensource.org/license/mit'}
 
+# %% ../nbs/60_export.ipynb #b3d5be82
 def _known_licence(name):
     "The usual way to write a licence that is well known, or an empty text"
     return next((k for k in _LICENCES if k.lower()==name.strip().lower().replace(' ', '-')), '')
 
+# %% ../nbs/60_export.ipynb #ba4d7cc0
 def licence_text(
     licence:str, # Its name; empty if none is known
 )->str: # The content of `LICENSE`
@@ -288,6 +336,7 @@ def licence_text(
     return (f'{known or printable(licence, 1000)}\n\nThe model in this folder (weights, vocabularies, configuration) '
             f'is under this licence{place}.\nThe code of kotrans, which made it, is under Apache-2.0.\n')
 
+# %% ../nbs/60_export.ipynb #6721f8dc
 def _licence_fields(licence):
     "The lines of a card's head that name the licence as the hub knows it"
     if not licence: return ['license: unknown']
@@ -308,16 +357,20 @@ def _architecture(config, model):
     return (f"{kind} with {model['parameters']:,} parameters: {c.num_encoder_layers} encoder and "
             f'{c.num_decoder_layers} decoder layers of width {c.d_model}{heads}, {vocab}.')
 
+# %% ../nbs/60_export.ipynb #489e2da8
 def _data_part(note):
     "What the model was trained on, as far as the checkpoint tells"
     t,m = note['training'],note['model']
-    said = 'The checkpoint does not tell which text it was trained on. Write it here'
+    said = ('The checkpoint does not tell which text it was trained on, '
+            'and the licence of that text is not known. Write both here')
     if 'corpus' in t: said = f"Trained on {printable(t['corpus'], 200)}"
     if 'corpus' in t and type(t.get('pairs')) is int: said += f" ({t['pairs']:,} sentence pairs)"
     if 'licence' in t: said += f"; licence of the data: {printable(t['licence'], 200)}"
+    elif 'corpus' in t: said += '; the licence of the data is not known. Ask whoever made it, and write it here'
     lasted = [f'{m[k]:,} {k}s' for k in ('epoch', 'step') if m.get(k)]
     return f'{said}.' + (f" Training: {', '.join(lasted)}." if lasted else '')
 
+# %% ../nbs/60_export.ipynb #063c16e4
 def _score_part(note, records):
     "Stored scores of exactly this model, or what its training knew of the validation set"
     mine = [r | dict(system='this model') for r in records if r.get('model_sha256')==note['model']['sha256']]
@@ -348,6 +401,7 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 Text has to come in Unicode's form NFC, without invisible characters and double spaces;
 `kotrans.normalising.normalise` does that.''')
 
+# %% ../nbs/60_export.ipynb #60d10002
 _LIMITS = '''It translates sentence by sentence and sees nothing around a sentence, so what Korean leaves unsaid
 (who, whom, how many) is guessed. It can leave out, add or turn around what a sentence says, in fluent English, and
 more often in kinds of text that it was not trained on. What its training text gets wrong or takes for granted, it
@@ -358,6 +412,22 @@ sentence.'''
 
 _INTENDED = 'Translating Korean sentences into English; learning and teaching how such a model works; comparing.'
 
+# %% ../nbs/60_export.ipynb #60d10004
+def _card_head(note):
+    "The fields of a card that the hub reads"
+    library = 'transformers' if note['format']=='huggingface' else 'kotrans'
+    return '\n'.join(['---', 'language:', '- ko', '- en', *_licence_fields(note['licence']), f'library_name: {library}',
+                      'pipeline_tag: translation', 'tags:', '- translation', '- kotrans', '---'])
+
+# %% ../nbs/60_export.ipynb #60d10005
+def _made_part(note):
+    "Which run, which file and which kotrans an export is of"
+    m = note['model']
+    return (f"Run `{m['run']}`, model file `{m['sha256']}` (SHA-256), kotrans {note['kotrans']}, "
+            f"format {note['format']}{note['quantize'] and ' ('+note['quantize']+')'}. "
+            f"`{NOTE}` has the checksum of every file.")
+
+# %% ../nbs/60_export.ipynb #60d10007
 def model_card(
     note:dict, # From `make_note`
     config:TransformerConfig, # Of the model
@@ -366,18 +436,13 @@ def model_card(
     title:str='Korean-English translation', # Heading
 )->str: # `README.md`
     "Write the model card of an export"
-    library = 'transformers' if note['format']=='huggingface' else 'kotrans'
-    head = ['---', 'language:', '- ko', '- en', *_licence_fields(note['licence']), f'library_name: {library}',
-            'pipeline_tag: translation', 'tags:', '- translation', '- kotrans', '---']
-    m,licence = note['model'],printable(note['licence'], 1000) or 'none is named, so nobody but its makers may use it'
-    parts = [f'# {title}', _architecture(config, m) + f" Made by [kotrans]({'https://kotrans.github.io/kotrans'}).",
-             '## Use', usage or _USE.get(note['format'], ''), '## Data', _data_part(note),
-             '## Scores', _score_part(note, records), '## Intended use', _INTENDED,
-             '## Limits', _LIMITS, '## Licence', f'{licence[0].upper()}{licence[1:]}.', '## Provenance',
-             f"Run `{m['run']}`, model file `{m['sha256']}` (SHA-256), kotrans {note['kotrans']}, "
-             f"format {note['format']}{note['quantize'] and ' ('+note['quantize']+')'}. "
-             f"`{NOTE}` has the checksum of every file."]
-    return '\n'.join(head) + '\n\n' + '\n\n'.join(p for p in parts if p) + '\n'
+    licence = printable(note['licence'], 1000) or 'none is named, so nobody but its makers may use it'
+    about = f"{_architecture(config, note['model'])} Made by [kotrans](https://kotrans.github.io/kotrans)."
+    sections = {'Use': usage or _USE.get(note['format'], ''), 'Data': _data_part(note),
+                'Scores': _score_part(note, records), 'Intended use': _INTENDED, 'Limits': _LIMITS,
+                'Licence': f'{licence[0].upper()}{licence[1:]}.', 'Provenance': _made_part(note)}
+    told = [f'## {heading}\n\n{text}' for heading,text in sections.items() if text]
+    return '\n\n'.join([_card_head(note), f'# {title}', about, *told])+'\n'
 
 # %% ../nbs/60_export.ipynb #7fe1871b
 def _in_the_way(path, overwrite):
@@ -389,6 +454,7 @@ def _in_the_way(path, overwrite):
     if not overwrite:
         raise InputError(f'{path}: is there already; name another folder, or replace this export with --overwrite')
 
+# %% ../nbs/60_export.ipynb #60d10021
 @contextmanager
 def new_folder(
     path, # To make, or to replace
@@ -397,19 +463,21 @@ def new_folder(
     "Make a folder that appears under its name when it is whole, or not at all"
     path = Path(path).resolve()
     _in_the_way(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp,old = (path.with_name(f'.{path.name}.{secrets.token_hex(4)}.{os.getpid()}.{end}') for end in ('tmp', 'old'))
-    tmp.mkdir()
-    try:
-        yield tmp
+    with temp_folder(path) as made:
+        new = made/'new'
+        new.mkdir()
+        yield new
         _in_the_way(path, overwrite)                    # somebody else may have been quicker
-        if path.exists(): os.replace(path, old)
-        try: os.replace(tmp, path)
-        except OSError:
-            if old.exists(): os.replace(old, path)
-            raise
-    finally:
-        for folder in (tmp, old): shutil.rmtree(folder, ignore_errors=True)
+        _swap(new, path, made.with_suffix('.old'))
+
+# %% ../nbs/60_export.ipynb #60d10022
+def _swap(new, path, old):
+    "Rename the folder `new` to `path`; what is there is `old` in between, and is removed when `new` is in its place"
+    if not path.exists(): return os.replace(new, path)
+    os.replace(path, old)
+    try: os.replace(new, path)
+    except BaseException: os.replace(old, path); raise
+    shutil.rmtree(old, ignore_errors=True)
 
 # %% ../nbs/60_export.ipynb #13e08532
 def _files(folder): return sorted(f for f in Path(folder).rglob('*') if f.is_file())
@@ -435,6 +503,7 @@ def sines_first(
     "The order of dimensions in which positions are all sines, then all cosines"
     return [*range(0, width, 2), *range(1, width, 2)]
 
+# %% ../nbs/60_export.ipynb #185e306d
 _READS = re.compile(r'(embed|[qkv]_proj|linear1|output_proj)\.weight$')
 _WRITES = re.compile(r'(out_proj|linear2|norm)\.(weight|bias)$')
 
@@ -454,6 +523,7 @@ _PARTS = [(r'^(encoder|decoder)\.(\d+)\.', r'model.\1.layers.\2.'),
           ('cross_attn_res.norm', 'encoder_attn_layer_norm'), ('self_attn_res.norm', 'self_attn_layer_norm'),
           ('ffn_res.norm', 'final_layer_norm'), (r'\.cross_attn\.', '.encoder_attn.'), (r'ffn\.linear', 'fc')]
 
+# %% ../nbs/60_export.ipynb #2c1eab7f
 def marian_name(
     name:str, # Of a weight of `Transformer`
 )->str: # Of the same weight in Marian and Pegasus
@@ -466,6 +536,7 @@ def _rows(w, n):
     "`w` with zeros below, so that it has `n` rows"
     return torch.cat([w, w.new_zeros(n-len(w), w.size(1))])
 
+# %% ../nbs/60_export.ipynb #5b21c46e
 def _embeddings(w, config):
     "The embeddings and the output layer, by the names of Marian (post-norm) or Pegasus (pre-norm)"
     c,src,tgt,out = config,*(w[f'{n}.weight'] for n in ('src_embed', 'tgt_embed', 'output_proj'))
@@ -481,6 +552,7 @@ def _embeddings(w, config):
         'model.shared.weight': unread, 'lm_head.weight': _rows(out, n),
         'final_logits_bias': torch.cat([bias, missing], 1)}
 
+# %% ../nbs/60_export.ipynb #a6d9bbe5
 def marian_weights(
     model:Transformer, # Pre-norm or post-norm
     config:TransformerConfig, # Its config
@@ -494,6 +566,7 @@ def marian_weights(
 # %% ../nbs/60_export.ipynb #94d82814
 def _positions(config): return config.max_len+51        # BOS, and the longest translation of the longest source
 
+# %% ../nbs/60_export.ipynb #c853e9ca
 def marian_config(
     config:TransformerConfig, # Of the model
 )->dict: # The content of `config.json`
@@ -531,6 +604,18 @@ def _write_marian_tokenizer(translator, folder, config):
                  clean_up_tokenization_spaces=False)
     write_json(folder/'tokenizer_config.json', about)
 
+# %% ../nbs/60_export.ipynb #2618ccba
+def _check_marian(config, morphemes, quantize):
+    "Refuse what `transformers` has no model or tokenizer for"
+    use = 'use --format safetensors and kotrans'
+    if quantize:
+        raise InputError(f'format huggingface: has no weights in {quantize}; transformers can quantise when it loads')
+    if config.model!='transformer':
+        raise InputError(f'format huggingface: transformers has no recurrent model like {config.model}; {use}')
+    if morphemes:
+        raise InputError(f'format huggingface: transformers has no tokenizer that cuts Korean at morphemes; {use}')
+
+# %% ../nbs/60_export.ipynb #1ed9630a
 def export_huggingface(
     translator:Translator, # A Transformer, pre-norm or post-norm
     folder:Path, # An empty folder
@@ -538,13 +623,7 @@ def export_huggingface(
 )->dict: # Facts: `architecture`, `tensors`
     "Write a model that loads with `transformers` alone"
     model,config = model_of(translator)
-    use = 'use --format safetensors and kotrans'
-    if quantize:
-        raise InputError(f'format huggingface: has no weights in {quantize}; transformers can quantise when it loads')
-    if config.model!='transformer':
-        raise InputError(f'format huggingface: transformers has no recurrent model like {config.model}; {use}')
-    if translator.src_tokenizer.morphemes:
-        raise InputError(f'format huggingface: transformers has no tokenizer that cuts Korean at morphemes; {use}')
+    _check_marian(config, translator.src_tokenizer.morphemes, quantize)
     safetensors = import_extra('safetensors.torch', "'kotrans[export]'", 'format huggingface')
     weights,about = marian_weights(model, config),marian_config(config)
     with atomic_write(folder/WEIGHTS) as f: f.write(safetensors.save(weights, metadata=dict(format='pt')))
@@ -568,6 +647,7 @@ def _quiet_transformers():
         transformers.logging.set_verbosity(level)
         if bars: transformers.logging.enable_progress_bar()
 
+# %% ../nbs/60_export.ipynb #f7187d20
 @torch.inference_mode()
 def _generated(theirs, tokenizer, sentences, beam_size):
     "Translations by `transformers`, 32 sentences of similar length at a time"
@@ -580,6 +660,7 @@ def _generated(theirs, tokenizer, sentences, beam_size):
         for i,text in zip(rows, tokenizer.batch_decode(found, skip_special_tokens=True)): out[i] = text
     return out
 
+# %% ../nbs/60_export.ipynb #1047a27c
 @torch.inference_mode()
 def _logit_difference(ours, theirs, sources, targets):
     "Largest difference of the logits of `sources` and `targets`, lists of ids with their marks"
@@ -612,22 +693,22 @@ def check_huggingface(
 
 # %% ../nbs/60_export.ipynb #eb22ec65
 def _loaded(path):
-    "A `Translator`, and what the checkpoint says of its run"
+    "A `Translator`, and what the checkpoint says of its run, with what is known of its text"
     state,config,src,tgt = read_model(path)
     model = build_model(config)
     model.load_state_dict(state['weights'])
     translator = Translator(model.eval(), src, tgt, max_len=config.max_len)
     translator.config = config
-    return translator,state
+    return translator, state | dict(provenance=corpus_of(config, (src, tgt)) | state.get('provenance', {}))
 
-def _export_one(name, folder, translator, model, state, licence, quantize, records, overwrite):
+# %% ../nbs/60_export.ipynb #60d10031
+def _export_one(name, folder, translator, about, records, overwrite):
     "Write one format; gives back the note"
     write,_ = format_functions(name)
     with new_folder(folder, overwrite) as tmp:
-        facts = write(translator, tmp, quantize)
+        facts = write(translator, tmp, about['quantize'])
         usage = facts.pop('usage', '')
-        note = make_note(name, model, state, licence, quantize, facts)
-        return finish_export(tmp, note, model_of(translator)[1], records, usage)
+        return finish_export(tmp, make_note(name, facts=facts, **about), model_of(translator)[1], records, usage)
 
 def _megabytes(folder): return sum(f.stat().st_size for f in _files(folder))/1e6
 
@@ -651,6 +732,7 @@ def _check_repository(name):
     if not re.fullmatch(r'[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}', name):
         raise InputError(f'push_to {printable(name)}: needs OWNER/NAME, as in kim/korean-english')
 
+# %% ../nbs/60_export.ipynb #c645e190
 def push(
     folder, # An export
     repository:str, # `OWNER/NAME`
@@ -674,13 +756,59 @@ def push(
     return address
 
 # %% ../nbs/60_export.ipynb #99ce1578
+def _check_wanted(folder, format, check, push_to, dry_run):
+    "Refuse, before anything is read, what makes no sense"
+    if not folder and not check: raise InputError('name a folder to write to, or try the export without one by --check')
+    if push_to: _check_repository(push_to)
+    if push_to and (format=='all' or not folder): raise InputError('push_to: needs one format, and a folder for it')
+    if dry_run and not push_to: raise InputError('dry_run: is for --push-to')
+
+# %% ../nbs/60_export.ipynb #60d10040
+def _about(checkpoint, translator, state, licence, quantize, folder):
+    "What the notes of all formats say of a model; a licence that nobody named is told on standard error"
+    licence = licence or str(state['provenance'].get('licence', ''))
+    if folder and not licence:
+        notify('warning: no licence is named, so nobody else may use this model; name one by --licence',
+               file=sys.stderr)
+    return dict(model=model_facts(checkpoint, state, translator.config), state=state, licence=licence,
+                quantize=quantize)
+
+# %% ../nbs/60_export.ipynb #60d10042
+def _write_all(names, every, folder, quantize, write, compare):
+    "Write and compare formats, in `folder` or in one that goes again; rows for `parity_table`"
+    rows = []
+    with tempfile.TemporaryDirectory() as d:
+        for name in names:
+            place = Path(folder or d)/name if every or not folder else Path(folder)
+            try: write(name, place); found = compare(name, place)
+            except InputError as e:
+                if not every: raise
+                rows.append((name, quantize, 0, str(e))); continue
+            rows.append((name, quantize, _megabytes(place), found))
+            if folder: notify(f'wrote {place} ({_megabytes(place):.1f} MB)')
+    return rows
+
+# %% ../nbs/60_export.ipynb #60d10043
+def _tell(rows, check):
+    "Print the table of a check, or why formats were not written"
+    if check: return print(parity_table(rows))
+    for name,_,_,why in rows:
+        if isinstance(why, str): notify(f'not written: {name}: {why}', file=sys.stderr)
+
+# %% ../nbs/60_export.ipynb #60d10045
+def _sentences(n):
+    "`n` Korean sentences of the everyday test set, or all"
+    sentences = [ko for ko,_ in embedded_corpus(0)['test_everyday']]
+    return sample_pairs(sentences, n or len(sentences), 0)
+
+# %% ../nbs/60_export.ipynb #60d10046
 def export(
     folder:str='', # Where to write; of all formats, each has a folder in it. Without it: --check alone
     /, *,
     # What to write
     format:Literal['safetensors', 'huggingface', 'ctranslate2', 'onnx', 'web', 'all']='safetensors', # Whom it is for
     quantize:Literal['', 'int8']='', # Store weights in 8 bits, where the format can
-    licence:str='', # Licence of the model; without it, that of its data, if the checkpoint knows it
+    licence:str='', # Licence of the model; without it, that of its data, if that is known
     log_file:str='logs/evaluations.jsonl', # Evaluations of kotrans-evaluate; those of this model stand on its card
     overwrite:bool=False, # Replace an export that is there
     # Model
@@ -703,45 +831,18 @@ def export(
         kotrans-export --push-to kim/korean-english --dry-run korean-english
     """
     _check_wanted(folder, format, check, push_to, dry_run)
-    names = [*FORMATS] if format=='all' else [format]
     translator,state = _loaded(checkpoint)
-    model = model_facts(checkpoint, state, translator.config)
+    about = _about(checkpoint, translator, state, licence, quantize, folder)
     records = read_evaluations(log_file) if Path(log_file).is_file() else []
-    licence = licence or str(state.get('provenance', {}).get('licence', ''))
-    if folder and not licence:
-        notify('warning: no licence is named, so nobody else may use this model; name one by --licence',
-               file=sys.stderr)
-    sentences = [ko for ko,_ in embedded_corpus(0)['test_everyday']] if check else []
-    sentences = sample_pairs(sentences, max_samples or len(sentences), 0)
-    with tempfile.TemporaryDirectory() as d:
-        rows = []
-        for name in names:
-            place = (Path(folder or d)/name) if format=='all' or not folder else Path(folder)
-            try:
-                _export_one(name, place, translator, model, state, licence, quantize, records, overwrite)
-                found = format_functions(name)[1](translator, place, sentences, quantize, beam_size) if check else {}
-            except InputError as e:
-                if format!='all': raise
-                rows.append((name, quantize, 0, str(e))); continue
-            rows.append((name, quantize, _megabytes(place), found))
-            if folder: notify(f'wrote {place} ({_megabytes(place):.1f} MB)')
-    _tell(rows, check)
-    if not push_to: return
-    address = push(folder, push_to, private, dry_run)
-    if not dry_run: notify(f'uploaded to {address}')
-
-def _check_wanted(folder, format, check, push_to, dry_run):
-    "Refuse, before anything is read, what makes no sense"
-    if not folder and not check: raise InputError('name a folder to write to, or try the export without one by --check')
-    if push_to: _check_repository(push_to)
-    if push_to and (format=='all' or not folder): raise InputError('push_to: needs one format, and a folder for it')
-    if dry_run and not push_to: raise InputError('dry_run: is for --push-to')
-
-def _tell(rows, check):
-    "Print the table of a check, or why formats were not written"
-    if check: return print(parity_table(rows))
-    for name,_,_,why in rows:
-        if isinstance(why, str): notify(f'not written: {name}: {why}', file=sys.stderr)
+    sentences = _sentences(max_samples) if check else []
+    def write(name, place): _export_one(name, place, translator, about, records, overwrite)
+    def compare(name, place):
+        return format_functions(name)[1](translator, place, sentences, quantize, beam_size) if check else {}
+    every = format=='all'
+    _tell(_write_all([*FORMATS] if every else [format], every, folder, quantize, write, compare), check)
+    if push_to:
+        address = push(folder, push_to, private, dry_run)
+        if not dry_run: notify(f'uploaded to {address}')
 
 # %% ../nbs/60_export.ipynb #8468d910
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.export', 'export'))

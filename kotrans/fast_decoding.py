@@ -43,13 +43,19 @@ class SearchOptions:
         for f in fields(self):
             try: setattr(self, f.name, check_value(f.name, f.type, getattr(self, f.name)))
             except InputError as e: raise InputError(f'search option {f.name}: {e}') from None
-        def need(ok, what):
-            if not ok: raise InputError(f'search option {what}')
-        need(self.method=='beam' or not self.coverage_penalty,
-             f'coverage_penalty: chooses among the translations of a beam, and method {self.method} has none')
-        need(self.method!='greedy' or self.n_best==1, f'n_best: greedy search finds one translation, not {self.n_best}')
-        need(self.method!='beam' or self.n_best<=self.beam_size,
-             f'n_best: at most beam_size={self.beam_size} translations, not {self.n_best}')
+        self._check_together()
+
+# %% ../nbs/41_fast_decoding.ipynb #82b816d7
+@patch
+def _check_together(self:SearchOptions):
+    "Refuse options that make no sense together"
+    def need(ok, what):
+        if not ok: raise InputError(f'search option {what}')
+    need(self.method=='beam' or not self.coverage_penalty,
+         f'coverage_penalty: chooses among the translations of a beam, and method {self.method} has none')
+    need(self.method!='greedy' or self.n_best==1, f'n_best: greedy search finds one translation, not {self.n_best}')
+    need(self.method!='beam' or self.n_best<=self.beam_size,
+         f'n_best: at most beam_size={self.beam_size} translations, not {self.n_best}')
 
 # %% ../nbs/41_fast_decoding.ipynb #01f06532
 @patch
@@ -98,51 +104,63 @@ class _Rules:
         self.ngram,self.prefix = o.no_repeat_ngram,None
         if prefix is not None and any(map(len, prefix)): self.prefix = pad_ids(prefix, src.device)
 
-    def select(self, keep):
-        self.longest,self.shortest = self.longest[keep],self.shortest[keep]
-        if self.prefix is not None: self.prefix = self.prefix[keep]
+# %% ../nbs/41_fast_decoding.ipynb #2ce0622f
+@patch
+def select(self:_Rules, keep):
+    self.longest,self.shortest = self.longest[keep],self.shortest[keep]
+    if self.prefix is not None: self.prefix = self.prefix[keep]
 
-    def block(self, logits, t, history):
-        "Set what may not be token `t` to −∞; `logits` `[batch, rows, vocab]`, `history` `[batch, rows, t-1]`"
-        logits[..., PAD],logits[..., BOS] = -math.inf,-math.inf
-        if self.any_short: logits[..., EOS].masked_fill_((t<=self.shortest)[:, None], -math.inf)
-        if self.ngram and t>self.ngram: self._block_repeats(logits, t, history)
-        if self.prefix is not None and t<=self.prefix.size(1): self._force(logits, self.prefix[:, t-1])
+# %% ../nbs/41_fast_decoding.ipynb #18eb2da9
+@patch
+def block(self:_Rules, logits, t, history):
+    "Set what may not be token `t` to −∞; `logits` `[batch, rows, vocab]`, `history` `[batch, rows, t-1]`"
+    logits[..., PAD],logits[..., BOS] = -math.inf,-math.inf
+    if self.any_short: logits[..., EOS].masked_fill_((t<=self.shortest)[:, None], -math.inf)
+    if self.ngram and t>self.ngram: self._block_repeats(logits, t, history)
+    if self.prefix is not None and t<=self.prefix.size(1): self._force(logits, self.prefix[:, t-1])
 
-    def _block_repeats(self, logits, t, history):
-        "Forbid what would make an n-gram come twice: wherever the last n−1 tokens stood before, the token behind them"
-        n = self.ngram
-        past = history.unfold(2, n, 1)                                          # [batch, rows, windows, n]
-        repeats = (past[..., :-1]==history[:, :, None, t-n:]).all(-1)
-        logits.scatter_(2, torch.where(repeats, past[..., -1], PAD), -math.inf)
+# %% ../nbs/41_fast_decoding.ipynb #3e490321
+@patch
+def _block_repeats(self:_Rules, logits, t, history):
+    "Forbid what would make an n-gram come twice: wherever the last n−1 tokens stood before, the token behind them"
+    n = self.ngram
+    past = history.unfold(2, n, 1)                                          # [batch, rows, windows, n]
+    repeats = (past[..., :-1]==history[:, :, None, t-n:]).all(-1)
+    logits.scatter_(2, torch.where(repeats, past[..., -1], PAD), -math.inf)
 
-    def _force(self, logits, token):
-        "Forbid all but `token` `[batch]`, where it isn't padding"
-        token = token[:, None, None].expand(-1, logits.size(1), 1)
-        kept = logits.gather(2, token)
-        logits.masked_fill_(token!=PAD, -math.inf)
-        logits.scatter_(2, token, torch.where(token!=PAD, kept, -math.inf))
+# %% ../nbs/41_fast_decoding.ipynb #1ed1c4ac
+@patch
+def _force(self:_Rules, logits, token):
+    "Forbid all but `token` `[batch]`, where it isn't padding"
+    token = token[:, None, None].expand(-1, logits.size(1), 1)
+    kept = logits.gather(2, token)
+    logits.masked_fill_(token!=PAD, -math.inf)
+    logits.scatter_(2, token, torch.where(token!=PAD, kept, -math.inf))
 
 # %% ../nbs/41_fast_decoding.ipynb #e4bd7036
 class _BackPointers:
     "Beginnings as tokens with pointers to what came before"
     def __init__(self): self.tokens,self.parents,self.count = [],[],0
 
-    def add(self, tokens, parents):
-        "Numbers of new nodes; all of `[batch, beam]`"
-        self.tokens.append(tokens.flatten()); self.parents.append(parents.flatten())
-        self.count += tokens.numel()
-        return torch.arange(self.count-tokens.numel(), self.count, device=tokens.device).view_as(tokens)
+# %% ../nbs/41_fast_decoding.ipynb #8b9cb2da
+@patch
+def add(self:_BackPointers, tokens, parents):
+    "Numbers of new nodes; all of `[batch, beam]`"
+    self.tokens.append(tokens.flatten()); self.parents.append(parents.flatten())
+    self.count += tokens.numel()
+    return torch.arange(self.count-tokens.numel(), self.count, device=tokens.device).view_as(tokens)
 
-    def read(self, nodes):
-        "The token lists that end in `nodes` `[n]`"
-        if not self.tokens: return [[] for _ in nodes]
-        tokens,parents,out = torch.cat(self.tokens),torch.cat(self.parents),[]
-        while (nodes>=0).any():
-            out.append(torch.where(nodes>=0, tokens[nodes], PAD))
-            nodes = torch.where(nodes>=0, parents[nodes], -1)
-        if not out: return [[] for _ in nodes]
-        return [[t for t in row if t!=PAD] for row in torch.stack(out[::-1], 1).tolist()]
+# %% ../nbs/41_fast_decoding.ipynb #b0bab4a6
+@patch
+def read(self:_BackPointers, nodes):
+    "The token lists that end in `nodes` `[n]`"
+    if not self.tokens: return [[] for _ in nodes]
+    tokens,parents,out = torch.cat(self.tokens),torch.cat(self.parents),[]
+    while (nodes>=0).any():
+        out.append(torch.where(nodes>=0, tokens[nodes], PAD))
+        nodes = torch.where(nodes>=0, parents[nodes], -1)
+    if not out: return [[] for _ in nodes]
+    return [[t for t in row if t!=PAD] for row in torch.stack(out[::-1], 1).tolist()]
 
 # %% ../nbs/41_fast_decoding.ipynb #1d70f920
 class _Finished:
@@ -153,24 +171,29 @@ class _Finished:
         self.node = torch.full((b, n), -1, device=device)
         self.ended = torch.ones(b, n, dtype=torch.bool, device=device)
 
-    def add(self, rows, score, log_prob, node, ended=True):
-        "Offer new hypotheses, −∞ for none, to the sentences `rows`; unfinished ones only fill what is empty"
-        n = self.score.size(1)
-        score = torch.cat([self.score[rows], score], 1)
-        log_prob = torch.cat([self.log_prob[rows], log_prob], 1)
-        node = torch.cat([self.node[rows], node], 1)
-        did_end = torch.cat([self.ended[rows], torch.full_like(score[:, n:], ended, dtype=torch.bool)], 1)
-        best = score.topk(n).indices if ended else _ended_first(score, did_end)[:, :n]
-        self.score[rows],self.log_prob[rows] = score.gather(1, best),log_prob.gather(1, best)
-        self.node[rows],self.ended[rows] = node.gather(1, best),did_end.gather(1, best)
+# %% ../nbs/41_fast_decoding.ipynb #e7d39d60
+@patch
+def add(self:_Finished, rows, score, log_prob, node, ended=True):
+    "Offer new hypotheses, −∞ for none, to the sentences `rows`; unfinished ones only fill what is empty"
+    n = self.score.size(1)
+    score = torch.cat([self.score[rows], score], 1)
+    log_prob = torch.cat([self.log_prob[rows], log_prob], 1)
+    node = torch.cat([self.node[rows], node], 1)
+    did_end = torch.cat([self.ended[rows], torch.full_like(score[:, n:], ended, dtype=torch.bool)], 1)
+    best = score.topk(n).indices if ended else _ended_first(score, did_end)[:, :n]
+    self.score[rows],self.log_prob[rows] = score.gather(1, best),log_prob.gather(1, best)
+    self.node[rows],self.ended[rows] = node.gather(1, best),did_end.gather(1, best)
 
-    def read(self, pointers):
-        "All of them as `Hypothesis`es, best first"
-        there = self.score>-math.inf
-        tokens = iter(pointers.read(self.node[there]))
-        rows = zip(there.tolist(), self.score.tolist(), self.log_prob.tolist(), self.ended.tolist())
-        return [[Hypothesis(next(tokens), s, p, f) for ok,s,p,f in zip(*r) if ok] for r in rows]
+# %% ../nbs/41_fast_decoding.ipynb #fc2a8a53
+@patch
+def read(self:_Finished, pointers):
+    "All of them as `Hypothesis`es, best first"
+    there = self.score>-math.inf
+    tokens = iter(pointers.read(self.node[there]))
+    rows = zip(there.tolist(), self.score.tolist(), self.log_prob.tolist(), self.ended.tolist())
+    return [[Hypothesis(next(tokens), s, p, f) for ok,s,p,f in zip(*r) if ok] for r in rows]
 
+# %% ../nbs/41_fast_decoding.ipynb #aa02b126
 def _ended_first(score, ended):
     "The order of each row's hypotheses: those that ended, then unfinished ones, then none; by score within each"
     kind = torch.where(score==-math.inf, 2, (~ended).long())
@@ -197,23 +220,33 @@ class _Coverage:
         self.src,self.beta = src[:, None],beta
         self.now = self.before = torch.zeros_like(self.src, dtype=torch.float64)
 
-    def add(self, cache, counts=None):
-        "Add what the last step attended to; only in rows where `counts` `[rows]`, if that is given"
-        if not self.beta: return
-        new = getattr(cache, 'attention', None)
-        if new is None: raise InputError('coverage penalty: this model does not say what it attends to; leave it at 0')
-        if counts is not None: new = torch.where(counts[:, None], new, 0.)
-        self.before,self.now = self.now,self.now + new.reshape(len(self.src), -1, new.size(-1))
+# %% ../nbs/41_fast_decoding.ipynb #373f2ba8
+@patch
+def add(self:_Coverage, cache, counts=None):
+    "Add what the last step attended to; only in rows where `counts` `[rows]`, if that is given"
+    if not self.beta: return
+    new = getattr(cache, 'attention', None)
+    if new is None: raise InputError('coverage penalty: this model does not say what it attends to; leave it at 0')
+    if counts is not None: new = torch.where(counts[:, None], new, 0.)
+    self.before,self.now = self.now,self.now + new.reshape(len(self.src), -1, new.size(-1))
 
-    def penalty(self): return coverage(self.now, self.src, self.beta) if self.beta else 0.          # [batch, rows]
+# %% ../nbs/41_fast_decoding.ipynb #b8adb9b1
+@patch
+def penalty(self:_Coverage): return coverage(self.now, self.src, self.beta) if self.beta else 0.    # [batch, rows]
 
-    def penalty_before(self): return coverage(self.before, self.src, self.beta) if self.beta else 0.
+# %% ../nbs/41_fast_decoding.ipynb #93f707e4
+@patch
+def penalty_before(self:_Coverage): return coverage(self.before, self.src, self.beta) if self.beta else 0.
 
-    def follow(self, row):
-        "Let each beginning have the sums of the row that it continues `[batch, beam]`"
-        if self.beta: self.now = self.now.gather(1, row[..., None].expand(-1, -1, self.now.size(2)))
+# %% ../nbs/41_fast_decoding.ipynb #6e886584
+@patch
+def follow(self:_Coverage, row):
+    "Let each beginning have the sums of the row that it continues `[batch, beam]`"
+    if self.beta: self.now = self.now.gather(1, row[..., None].expand(-1, -1, self.now.size(2)))
 
-    def select(self, keep): self.src,self.now = self.src[keep],self.now[keep]
+# %% ../nbs/41_fast_decoding.ipynb #86cc9ba8
+@patch
+def select(self:_Coverage, keep): self.src,self.now = self.src[keep],self.now[keep]
 
 # %% ../nbs/41_fast_decoding.ipynb #41c0b002
 def _need_room(src, o, rows, vocab, steps=0):
@@ -245,6 +278,7 @@ class _Candidates:
     end:torch.Tensor
     ends:torch.Tensor # Whether ending is among the best
 
+# %% ../nbs/41_fast_decoding.ipynb #8464d727
 @patch
 def extend(self:_Beam, logits, t):
     "The `_Candidates` of step `t`; `logits` `[b*rows, vocab]` are changed in place"
@@ -336,6 +370,7 @@ def _uniform_draws(src, o, steps):
     sources = [random.Random(f'{o.seed} {i} {s}') for s in sentences for i in range(o.n_best)]
     return torch.tensor([[r.random() for _ in range(steps)] for r in sources], dtype=torch.float64, device=src.device)
 
+# %% ../nbs/41_fast_decoding.ipynb #45d9c522
 def _draw(logits, o, uniforms):
     "A token for each row, from the distribution that `o` describes, by a uniform number for each row"
     logits = logits.double()/o.temperature
@@ -349,11 +384,19 @@ def _draw(logits, o, uniforms):
     ends = logits.softmax(1).cumsum(1)
     return torch.searchsorted(ends, uniforms[:, None]*ends[:, -1:], right=True)[:, 0].clamp(max=logits.size(1)-1)
 
+# %% ../nbs/41_fast_decoding.ipynb #7b8a2783
 class _Sample:
     "Sampling: a token drawn for each row by its own random numbers"
     def __init__(self, src, o, steps): self.o,self.uniforms = o,_uniform_draws(src, o, steps)
 
     def __call__(self, logits, place, t): return _draw(logits, self.o, self.uniforms[place, t-1])
+
+# %% ../nbs/41_fast_decoding.ipynb #95bcaddc
+def _by_sentence(out, log_prob, finished, n):
+    "Rows of tokens -> for each sentence its `n` `Hypothesis`es, best first"
+    tokens = [[x for x in row if x!=PAD] for row in out.tolist()]
+    found = [Hypothesis(x, p, p, f) for x,p,f in zip(tokens, log_prob.tolist(), finished.tolist())]
+    return [sorted(found[i:i+n], key=lambda h: -h.score) for i in range(0, len(out), n)]
 
 # %% ../nbs/41_fast_decoding.ipynb #2e0c3d9a
 def _greedy_or_sample(model, src, o, prefix, scores=True):
@@ -392,9 +435,7 @@ def _greedy_or_sample(model, src, o, prefix, scores=True):
             memory,mask,cache = memory[keep],mask[keep],cache.reorder(keep)
             rules.select(keep)
         logits,cache = model.step(token, memory, mask, cache)
-    tokens = [[x for x in row if x!=PAD] for row in out.tolist()]
-    found = [Hypothesis(x, p, p, f) for x,p,f in zip(tokens, total.tolist(), finished.tolist())]
-    return [sorted(found[i:i+o.n_best], key=lambda h: -h.score) for i in range(0, b, o.n_best)]
+    return _by_sentence(out, total, finished, o.n_best)
 
 # %% ../nbs/41_fast_decoding.ipynb #fb12c6f4
 @torch.inference_mode()

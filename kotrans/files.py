@@ -57,6 +57,7 @@ class _Console(io.FileIO):
         try: return super().write(block)
         except OSError as e: self.error = e; return len(block)
 
+# %% ../nbs/01_files.ipynb #97be0ec8
 def _console(stream):
     "The `_Console` under a text stream, or `None`"
     raw = getattr(getattr(stream, 'buffer', None), 'raw', None)
@@ -95,12 +96,14 @@ _STARTS = {
     'UTF-32': rb'\xff\xfe\0\0|\0\0\xfe\xff', 'UTF-16': rb'\xff\xfe|\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]'}
 _STARTS = {kind: re.compile(pattern, re.S) for kind,pattern in _STARTS.items()}
 
+# %% ../nbs/01_files.ipynb #a959d385
 def file_kind(
     start:bytes, # The first bytes of a file; 16 are enough
 )->str: # `gzip`, `bzip2`, `xz`, `zstd`, `UTF-16`, `a zip archive` and others; nothing if it may be UTF-8 text
     "Tell from its first bytes what a file is"
     return next((kind for kind,pattern in _STARTS.items() if pattern.match(start)), '')
 
+# %% ../nbs/01_files.ipynb #2710b42a
 def decode_line(
     raw:bytes, # One line, without its `\n`
     path, # The file it comes from, for the message
@@ -166,6 +169,7 @@ def _naming(path):
     try: yield
     except OSError as e: raise OSError(e.errno, e.strerror or str(e), str(path)) from None
 
+# %% ../nbs/01_files.ipynb #bbc1da02
 class _Output(io.FileIO):
     "A file to write to, whose errors name it"
     def __init__(self, file, path, mode='wb'):
@@ -174,6 +178,7 @@ class _Output(io.FileIO):
     def write(self, block):
         with _naming(self.path): return super().write(block)
 
+# %% ../nbs/01_files.ipynb #bf5456a2
 def open_output(
     path, # A file, or the number of one that is open
     name='', # What errors call it; its path if not given
@@ -193,6 +198,7 @@ def lock_file(
     except BlockingIOError: return False
     return True
 
+# %% ../nbs/01_files.ipynb #bb568cb7
 def _open_temp(target, old):
     "Make a temporary file beside `target`, to replace `old`; returns its number and path"
     name = os.fsdecode(os.fsencode(target.name)[:200])      # a file name has 255 bytes at most
@@ -236,8 +242,10 @@ def _look(path):
         if old and not os.access(target, os.W_OK): raise PermissionError(errno.EACCES, 'Is write-protected')
         return target,old
 
+# %% ../nbs/01_files.ipynb #c4d28bc1
 def _replaced(target, old): return not isinstance(target, int) and (old is None or stat.S_ISREG(old.st_mode))
 
+# %% ../nbs/01_files.ipynb #d6b012ed
 def _replace(tmp, target):
     "Rename `tmp` to `target`; what can't be renamed over, such as a file that is mounted, is written into"
     try: os.replace(tmp, target)
@@ -278,6 +286,7 @@ def _same_file(file, old):
     with suppress(OSError): return os.path.samestat(os.stat(file), old)
     return False
 
+# %% ../nbs/01_files.ipynb #e05ded08
 def check_writable(
     path, # A file to be written later
     *inputs, # Files to be read, which it must not be
@@ -305,6 +314,7 @@ def _text_stream(stream, number):
     at_once = number==2 or raw.isatty()
     return io.TextIOWrapper(io.BufferedWriter(raw), 'utf-8', 'backslashreplace', line_buffering=at_once)
 
+# %% ../nbs/01_files.ipynb #8908cbbd
 @contextmanager
 def standard_streams(): # Yields a function: the `OSError` by which something printed was lost, or `None`
     "Make the standard streams UTF-8, and let none of their errors end the work"
@@ -329,11 +339,13 @@ def standard_streams(): # Yields a function: the `OSError` by which something pr
 # %% ../nbs/01_files.ipynb #37b8683a
 STDOUT = 'standard output' # What errors call it
 
+# %% ../nbs/01_files.ipynb #1cca6aff
 class _Printed:
     "Standard output where it takes text only, as in a notebook"
     def write(self, block): print(block.decode('utf-8'), end='')
     def flush(self): sys.stdout.flush()
 
+# %% ../nbs/01_files.ipynb #2109fcce
 @contextmanager
 def standard_output(): # Yields a binary file handle
     "Open standard output for a product: what can't be written is an `OSError` that names it"
@@ -369,6 +381,7 @@ def json_text(
     text = json.dumps(value, ensure_ascii=False, **how)
     return re.sub('[\x7f-\x9f\u2028\u2029\ud800-\udfff]', lambda c: f'\\u{ord(c[0]):04x}', text)
 
+# %% ../nbs/01_files.ipynb #e410750b
 def write_json(
     path, # The file to make or replace, as a whole or not at all
     value, # What `json` can write

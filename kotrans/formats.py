@@ -17,6 +17,7 @@ from collections import Counter
 from contextlib import contextmanager
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError,XMLParser
+from fastcore.basics import patch
 from operator import itemgetter
 from pathlib import Path,PurePosixPath
 from .config import Range
@@ -42,8 +43,10 @@ def allowed(
     "A bound, times the environment variable `KOTRANS_LIMITS` where that is set"
     return int(bound*_times())
 
+# %% ../nbs/20_formats.ipynb #59abc8fe
 def _size(n): return f'{n/2**30:.4g} GiB' if n>=2**30 else f'{n/2**20:.4g} MiB'
 
+# %% ../nbs/20_formats.ipynb #dca6d7cf
 def _times():
     said,times = os.environ.get('KOTRANS_LIMITS') or '1',Range(above=0, most=10**6)
     try:
@@ -51,6 +54,7 @@ def _times():
     except ValueError: pass
     raise InputError(f'KOTRANS_LIMITS={printable(said, 40)}: {times}: how many times as much as usual a file may hold')
 
+# %% ../nbs/20_formats.ipynb #c7167d12
 def too_much(
     what:str, # Which file, where in it, and what there is too much of
 )->InputError: # To be raised
@@ -71,6 +75,7 @@ def refuse_bomb(
     if unpacked>max(free, (most := allowed(MAX_RATIO))*packed):
         raise too_much(f'{path}: unfolds to more than {most} times its size, as no text does')
 
+# %% ../nbs/20_formats.ipynb #08475ab9
 class _Gzip:
     "A gzip decompressor with the methods of `bz2.BZ2Decompressor`"
     def __init__(self): self.z,self.rest = zlib.decompressobj(31),b''
@@ -82,6 +87,7 @@ class _Gzip:
         self.rest = b'' if self.z.eof else self.z.unconsumed_tail
         return out
 
+# %% ../nbs/20_formats.ipynb #bbd262b8
 class _Zstd:
     "Likewise one for a frame of Zstandard"
     needs_input = True
@@ -90,6 +96,7 @@ class _Zstd:
     unused_data = property(lambda self: self.z.unused_data)
     def decompress(self, data, most): return self.z.decompress(data)
 
+# %% ../nbs/20_formats.ipynb #ce8b6529
 # kind → the decompressor, and how many bytes it is fed at a time
 _DECOMPRESSORS = {'gzip': (_Gzip, 2**12), 'bzip2': (bz2.BZ2Decompressor, 2**12), 'zstd': (_Zstd, 512),
                   'xz': (lambda: lzma.LZMADecompressor(memlimit=2**28), 2**12)}
@@ -103,39 +110,46 @@ class _Inflated(io.RawIOBase):
         if kind=='zstd': import_extra('zstandard', 'zstandard', f'{path}: reading Zstandard')
     def readable(self): return True
 
-    def _feed(self):
-        "Some more of the file, `b''` at its end"
-        data = self.fed or self.file.read(_DECOMPRESSORS[self.kind][1]); self.fed = b''
-        self.sizes[0] += len(data)
-        return data
+# %% ../nbs/20_formats.ipynb #0dde94a1
+@patch
+def _feed(self:_Inflated):
+    "Some more of the file, `b''` at its end"
+    data = self.fed or self.file.read(_DECOMPRESSORS[self.kind][1]); self.fed = b''
+    self.sizes[0] += len(data)
+    return data
 
-    def _unfold(self):
-        "The next piece, `None` at the end; one member or frame may follow another, and zeros may fill up a block"
-        if self.unit is None or self.unit.eof:
-            self.fed = getattr(self.unit, 'unused_data', b''); self.sizes[0] -= len(self.fed)
-            while (data := self._feed()) and not (data := data.lstrip(b'\0')): pass
-            if not data: return None
-            self.unit = _DECOMPRESSORS[self.kind][0]()
-            return self.unit.decompress(data, _PIECE)
-        data = self._feed() if self.unit.needs_input else b''
-        asked = self.unit.needs_input
-        out = self.unit.decompress(data, _PIECE)
-        if asked and not data and not out and not self.unit.eof: raise EOFError('its end is missing')
-        return out
+# %% ../nbs/20_formats.ipynb #c3a0d043
+@patch
+def _unfold(self:_Inflated):
+    "The next piece, `None` at the end; one member or frame may follow another, and zeros may fill up a block"
+    if self.unit is None or self.unit.eof:
+        self.fed = getattr(self.unit, 'unused_data', b''); self.sizes[0] -= len(self.fed)
+        while (data := self._feed()) and not (data := data.lstrip(b'\0')): pass
+        if not data: return None
+        self.unit = _DECOMPRESSORS[self.kind][0]()
+        return self.unit.decompress(data, _PIECE)
+    data = self._feed() if self.unit.needs_input else b''
+    asked = self.unit.needs_input
+    out = self.unit.decompress(data, _PIECE)
+    if asked and not data and not out and not self.unit.eof: raise EOFError('its end is missing')
+    return out
 
-    def readinto(self, buffer):
-        while not len(self.ready):
-            try: piece = self._unfold()
-            except InputError: raise
-            except Exception as e:        # each library has errors of its own
-                raise InputError(f'{self.path}: cut short or not {self.kind} ({printable(e)}); '
-                                 'fetch the file again') from None
-            if piece is None: return 0
-            self.ready = memoryview(piece); self.sizes[1] += len(piece)
-            refuse_bomb(*self.sizes, self.path, self.free)
-        n = min(len(buffer), len(self.ready))
-        buffer[:n],self.ready = self.ready[:n],self.ready[n:]
-        return n
+# %% ../nbs/20_formats.ipynb #4a14fbbb
+@patch
+def readinto(self:_Inflated, buffer):
+    "Fill `buffer` from the front, and say with how many bytes; 0 at the end"
+    while not len(self.ready):
+        try: piece = self._unfold()
+        except InputError: raise
+        except Exception as e:        # each library has errors of its own
+            raise InputError(f'{self.path}: cut short or not {self.kind} ({printable(e)}); '
+                             'fetch the file again') from None
+        if piece is None: return 0
+        self.ready = memoryview(piece); self.sizes[1] += len(piece)
+        refuse_bomb(*self.sizes, self.path, self.free)
+    n = min(len(buffer), len(self.ready))
+    buffer[:n],self.ready = self.ready[:n],self.ready[n:]
+    return n
 
 # %% ../nbs/20_formats.ipynb #d8607a23
 def _unpacked(file, path, free):
@@ -150,6 +164,7 @@ def _unpacked(file, path, free):
         if kind in _DECOMPRESSORS: kind += f' inside of {promised or "another"}'
     return file,kind
 
+# %% ../nbs/20_formats.ipynb #4ff2cad2
 def _text_or_refused(file, path, utf16, free):
     "`file`, unpacked if it is compressed; what is no text is an `InputError`"
     file,kind = _unpacked(file, path, free)
@@ -159,6 +174,7 @@ def _text_or_refused(file, path, utf16, free):
     if kind: raise InputError(f'{path}: is {kind}, no text; take the text out of it first')
     return file
 
+# %% ../nbs/20_formats.ipynb #76ffe141
 @contextmanager
 def open_bytes(
     path, # A file of text, plain or compressed; or an open one, such as `sys.stdin.buffer`
@@ -196,6 +212,7 @@ def bounded_lines(
         if len(line)>most: raise too_much(f'{path}, line {number}: longer than {_size(most)}')
         yield line
 
+# %% ../nbs/20_formats.ipynb #0209dbd0
 def _that_fit(lines, path):
     "Pass `lines` on, as long as there are not too many for the memory"
     size,most = 0,allowed(MAX_FILE_BYTES)
@@ -204,6 +221,7 @@ def _that_fit(lines, path):
         if size>most: raise too_much(f'{path}: more than {_size(most)} of text at once; divide the file')
         yield line
 
+# %% ../nbs/20_formats.ipynb #7c52596d
 def text_lines(
     path, # A UTF-8 text file, plain or compressed
 )->list[str]: # Its lines
@@ -248,6 +266,7 @@ def tsv_rows(
 # %% ../nbs/20_formats.ipynb #61e4cbd2
 WRAPPED = 'quotation marks around a field, as Excel and pandas write them' # What is then passed over
 
+# %% ../nbs/20_formats.ipynb #04075d5d
 def _unwrapped(rows, skipped):
     "Take off the quotation marks of CSV, where the fields of `rows` show that they are such"
     marked = [field for row in rows for field in row if '"' in field]
@@ -275,26 +294,37 @@ def read_tsv(
 KO_NAMES = 'ko kor korean kr 한국어 원문 ko_original'.split() # Names of a Korean column
 EN_NAMES = 'en eng english 영어 번역문 영어번역문 최종번역문 en_original'.split() # Names of an English column
 
+# %% ../nbs/20_formats.ipynb #2cdfa7f4
+def _asked_columns(columns):
+    "Side → name of what the user typed, as in `ko=본문,en=translation`; empty if that is nothing"
+    asked = [[p.strip() for p in (part.split('=', 1)*2)[:2]] for part in columns.split(',') if part.strip()]
+    asked = {side: name for side,name in asked}
+    for side in ('ko', 'en'):
+        if asked and side not in asked: raise InputError(f"columns {printable(columns)}: say both, as in "
+                                                            "ko=본문,en=translation")
+    return asked
+
+# %% ../nbs/20_formats.ipynb #3453f460
+def _no_column(names, found, wanted, side, where):
+    "The error for a side that has no column, or more than one"
+    hint = nearest(wanted, [n for n in names if n==printable(n)]) if wanted is not None else ''
+    what = printable(wanted) if wanted is not None else f'for {side}'
+    there = printable(', '.join(printable(n) for n in names if n), 400)
+    return InputError(f"{where}: {'no' if not found else 'more than one'} column {what}{hint} among "
+                      f"{there or 'none'}; name them with --columns ko=NAME,en=NAME")
+
+# %% ../nbs/20_formats.ipynb #ff6c8930
 def choose_columns(
     names, # The names there are
     columns:str, # The user's choice, as in `ko=본문,en=translation`, or nothing
     where:str, # File and line, for messages
 )->tuple[str, str]: # The Korean and the English column
     "Find the two columns to read"
-    asked = [[p.strip() for p in (part.split('=', 1)*2)[:2]] for part in columns.split(',') if part.strip()]
-    asked = {side: name for side,name in asked}
-    out = []
+    asked,out = _asked_columns(columns),[]
     for side,known in (('ko', KO_NAMES), ('en', EN_NAMES)):
-        if asked and side not in asked: raise InputError(f"columns {printable(columns)}: say both, as in "
-                                                            "ko=본문,en=translation")
         found = [n for n in names if (n==asked[side] if asked else n.strip().lower() in known)]
         if not asked: found = [n for n in found if not n.endswith('_original')] or found
-        if len(found)!=1:
-            hint = nearest(asked[side], [n for n in names if n==printable(n)]) if asked else ''
-            what = printable(asked[side]) if asked else f'for {side}'
-            there = printable(', '.join(printable(n) for n in names if n), 400)
-            raise InputError(f"{where}: {'no' if not found else 'more than one'} column {what}{hint} among "
-                             f"{there or 'none'}; name them with --columns ko=NAME,en=NAME")
+        if len(found)!=1: raise _no_column(names, found, asked.get(side), side, where)
         out.append(found[0])
     return tuple(out)
 
@@ -322,8 +352,10 @@ def _csv_separator(lines, columns, where):
         except (InputError, csv.Error): pass
     return ',',0                                     # the error that comes of it is the right one
 
+# %% ../nbs/20_formats.ipynb #2fa4e3df
 MAX_FIELD = 2**17 # Characters that a field of a CSV file may have
 
+# %% ../nbs/20_formats.ipynb #c8d8a9a3
 def read_csv(
     file, # A CSV file whose first line names its columns; a comma, semicolon, tab or | separates
     columns:str='', # Which to read, if their names aren't usual: `ko=NAME,en=NAME`
@@ -373,6 +405,7 @@ def json_value(
         raise InputError(f'{printable(file, 200)}, line {line or getattr(e, "lineno", 1)}: not JSON '
                          f'({printable(getattr(e, "msg", e))})') from None
 
+# %% ../nbs/20_formats.ipynb #d26cc2ce
 def read_jsonl(
     file, # A file with one JSON object a line
     columns:str='', # Which fields to read, if their names aren't usual: `ko=NAME,en=NAME`
@@ -381,6 +414,7 @@ def read_jsonl(
     return [record_pair(json_value(line, file, number), columns, f'{printable(file, 200)}, line {number}')
             for number,line in enumerate(text_lines(file), 1) if line.strip()]
 
+# %% ../nbs/20_formats.ipynb #62d96f38
 def read_json(
     file, # A JSON file
     columns:str='', # Which fields to read, if their names aren't usual: `ko=NAME,en=NAME`
@@ -401,6 +435,7 @@ def _kept(entries, skipped):
         else: pairs.append(entry)
     return pairs
 
+# %% ../nbs/20_formats.ipynb #2bdea49a
 def _language(code):
     "The language of a code such as `ko-KR`, `kor` or `en_US.UTF-8`, in two letters where it is one of ours"
     code = re.split('[-_.@]', (code or '').strip().lower())[0]
@@ -410,8 +445,10 @@ def _language(code):
 MAX_TAG_BYTES = 2**20 # Bytes that a tag of XML may have, with its attributes
 MAX_DEPTH = 100 # How deep tags of XML may be nested
 
+# %% ../nbs/20_formats.ipynb #24aa85bc
 def _local(name): return name.rpartition('}')[2]    # without the namespace
 
+# %% ../nbs/20_formats.ipynb #3b5847cf
 class _Events:
     "Gathers what a parser of XML meets: `('<', name, attributes)`, `('', text)`, `('>', name)`"
     def __init__(self): self.found,self.depth = [],0
@@ -452,6 +489,7 @@ def xml_events(
 # %% ../nbs/20_formats.ipynb #cdb929f4
 _CODES = {'bpt', 'ept', 'it', 'ph', 'ut'}      # elements of a segment that hold no text, but for `sub` in them
 
+# %% ../nbs/20_formats.ipynb #3b4bd873
 def _tmx_units(file):
     "The units of a translation memory: lists of language and text, which is `None` where there is no segment"
     unit,variant,coded = None,None,[]          # `coded`: for each open tag of the segment, is it code?
@@ -482,6 +520,7 @@ def _side(unit, lang):
     if texts[0] is None: return None,f'no segment in {lang}',len(texts)-1
     return texts[0],'',len(texts)-1
 
+# %% ../nbs/20_formats.ipynb #c4798f7c
 def _tmx_entries(file):
     "The pairs of a translation memory, and why the others are none"
     langs,number = set(),0
@@ -495,6 +534,7 @@ def _tmx_entries(file):
         if lang not in langs: raise InputError(f"{printable(file, 200)}: {number:,} units, none in {lang} (languages: "
                                                f"{', '.join(sorted(filter(None, langs))) or 'none'})")
 
+# %% ../nbs/20_formats.ipynb #dc1ba2a8
 def read_tmx(
     file, # A translation memory, .tmx
     skipped:Counter=None, # Counts here what was passed over, by reason
@@ -506,6 +546,7 @@ def read_tmx(
 _PO_LINE = re.compile(r'\s*(#.*|((msgctxt|msgid|msgid_plural|msgstr(\[\d+\])?)\s*)?"[^"\\]*(\\.[^"\\]*)*"\s*)?')
 _MAX_MESSAGE = 2**20                            # characters in the lines of a message
 
+# %% ../nbs/20_formats.ipynb #c3c258c3
 def _po_catalogue(file):
     "A message catalogue, as `polib` reads it"
     lines,file,size,most = text_lines(file),printable(file, 200),0,allowed(_MAX_MESSAGE)
@@ -521,6 +562,7 @@ def _po_catalogue(file):
         raise InputError(f"{file}{f', line {number[1]}' if number else ''}: not a PO file "
                          f"({printable(re.sub(r'^.*?: ', '', (str(e).splitlines() or [''])[0]))})") from None
 
+# %% ../nbs/20_formats.ipynb #8013b993
 def _po_entries(file):
     "The pairs of a message catalogue, and why the others are none"
     catalogue = _po_catalogue(file)
@@ -534,6 +576,7 @@ def _po_entries(file):
         where = f'{printable(file, 200)}, line {entry.linenum}'
         yield reason or tuple(field_text(side, where).strip() for side in (ko, en))
 
+# %% ../nbs/20_formats.ipynb #380116a4
 def read_po(
     file, # A message catalogue, .po
     skipped:Counter=None, # Counts here what was passed over, by reason
@@ -547,6 +590,7 @@ class _Counted(io.FileIO):
     count = 0
     def read(self, n=-1): block = super().read(n); self.count += len(block); return block
 
+# %% ../nbs/20_formats.ipynb #544164cb
 class _Part:
     "A part of a workbook: what `xml_events` reads"
     def __init__(self, archive, part, name):
@@ -562,9 +606,11 @@ class _Part:
         refuse_bomb(self.whole.count-self.start, self.size, self.name, 2**19)
         return block
 
+# %% ../nbs/20_formats.ipynb #905119d5
 def _part_events(archive, part, name):
     return (e for events in xml_events(_Part(archive, part, name), name) for e in events)
 
+# %% ../nbs/20_formats.ipynb #14217084
 def _first_sheet(archive, name):
     "The parts that hold the first sheet and, where there is one, the table of strings"
     ids = [more[0].get('id') for k,t,*more in _part_events(archive, 'xl/workbook.xml', name)
@@ -581,6 +627,7 @@ def _first_sheet(archive, name):
 # %% ../nbs/20_formats.ipynb #3b261296
 MAX_TEXTS = 2**21 # Most different texts of a workbook
 
+# %% ../nbs/20_formats.ipynb #5ec1ff35
 def _strings(events, closing, name):
     "The texts of the elements `closing`: what stands in `t` or `v`, but for how it is pronounced"
     text,taking,spoken,size,seen = [],False,False,0,0
@@ -599,6 +646,7 @@ def _strings(events, closing, name):
             if what=='si' and (seen := seen+1)>most: raise too_much(f'{name}: more than {most:,} texts')
             if what in closing: yield what,None,re.sub('_x([0-9A-F]{4})_', lambda m: chr(int(m[1], 16)), ''.join(text))
 
+# %% ../nbs/20_formats.ipynb #53230d67
 def _cell_text(kind, text, strings, where):
     "What a cell says: a number as it would be shown"
     try:
@@ -613,6 +661,7 @@ def _cell_text(kind, text, strings, where):
 # %% ../nbs/20_formats.ipynb #0e2b1527
 MAX_ROWS,MAX_COLUMNS = 2**20,2**14 # The size of a sheet, in every program that writes .xlsx
 
+# %% ../nbs/20_formats.ipynb #15384c1b
 def _column(reference, last):
     "The number of the column of a cell called `B2`; the one after `last` if it has no name"
     letters = re.match('[A-Z]{1,3}', reference)
@@ -621,6 +670,7 @@ def _column(reference, last):
     for c in letters[0]: number = 26*number+ord(c)-64
     return number
 
+# %% ../nbs/20_formats.ipynb #ac0506ef
 def _rows(events, strings, name):
     "The rows of a sheet that say anything: number, and column → text"
     row,cells,column,kind = 0,{},0,''
@@ -650,6 +700,7 @@ def _sheet_pairs(archive, columns, name):
             chosen = [[*cells][names.index(c)] for c in choose_columns(names, columns, where)]
         else: yield tuple(field_text(cells.get(column, ''), where) for column in chosen)
 
+# %% ../nbs/20_formats.ipynb #62c54129
 def read_xlsx(
     file, # A workbook, .xlsx
     columns:str='', # Which columns to read, if their names aren't usual: `ko=NAME,en=NAME`
@@ -672,6 +723,7 @@ FORMATS = {'.tsv': 'tsv', '.tab': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.ndj
            '.xlsx': 'xlsx', '.tmx': 'tmx', '.po': 'po'} # Suffix → format
 COMPRESSED = ('.gz', '.bz2', '.xz', '.zst') # Suffixes of what is unpacked on the way
 
+# %% ../nbs/20_formats.ipynb #b6e7af16
 def detect_format(
     file, # A file of pairs
 )->str: # One of the values of `FORMATS`
@@ -699,6 +751,7 @@ def read_pairs(
     except MemoryError: raise InputError(f'{printable(file, 200)}: does not fit into the memory; divide it') from None
     return some_pairs(pairs, file, skipped)
 
+# %% ../nbs/20_formats.ipynb #ed6e5671
 def some_pairs(
     pairs:list, # Pairs just read
     file, # From where, for the message

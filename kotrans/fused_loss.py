@@ -42,6 +42,24 @@ def _subtract_target_(p, target, gold, other, pad):
     p[:,pad] += other                                                      # q of the padding token is zero
     return p.scatter_add_(1, target[:,None], p.new_full((len(p),1), other-gold))
 
+# %% ../nbs/37_fused_loss.ipynb #eeedb97f
+def _through_chunks(hidden, weight, target, vocab, gold, other, pad, rows, learn):
+    "Sums of both losses and, to `learn`, the gradients of `hidden` and `weight`, with `rows` positions at a time"
+    dtype = torch.float32 if hidden.itemsize<4 else hidden.dtype
+    loss,nll = hidden.new_zeros(2, dtype=dtype)
+    if learn: g_hidden,g_weight = torch.empty_like(hidden),torch.zeros_like(weight)
+    for i in range(0, len(hidden), rows):
+        h,t = hidden[i:i+rows],target[i:i+rows]
+        z = _chunk_logits(h, weight, vocab, dtype)
+        again = lambda lost: product(h[lost], weight[:vocab]).to(dtype)
+        chunk_loss,chunk_nll,p = _chunk_loss(z, t, vocab, gold, other, pad, again)
+        loss += chunk_loss; nll += chunk_nll
+        if not learn: continue
+        _subtract_target_(p[:,:vocab], t, gold, other, pad)            # padded columns have a gradient of 0 already
+        g_hidden[i:i+rows] = product(p, weight.t())
+        g_weight += product_of_columns(p, h)
+    return (loss, nll, g_hidden, g_weight) if learn else (loss, nll)
+
 # %% ../nbs/37_fused_loss.ipynb #bad6776c
 class FusedLinearCrossEntropy(torch.autograd.Function):
     "Sums of smoothed loss and `-log p_gold` of hidden states `[n, d]` before an output layer; see `from_hidden`"
@@ -59,20 +77,8 @@ class FusedLinearCrossEntropy(torch.autograd.Function):
         learn:bool, # Whether to compute gradients, too
     )->tuple: # Scalars, float32 at least: cross-entropy with the smoothed target, and `-log p_gold`
         "Sums of both losses over `n` positions, `rows` at a time; gradients are computed in the same pass"
-        dtype = torch.float32 if hidden.itemsize<4 else hidden.dtype
-        loss,nll = hidden.new_zeros(2, dtype=dtype)
-        if learn: g_hidden,g_weight = torch.empty_like(hidden),torch.zeros_like(weight)
-        for i in range(0, len(hidden), rows):
-            h,t = hidden[i:i+rows],target[i:i+rows]
-            z = _chunk_logits(h, weight, vocab, dtype)
-            again = lambda lost: product(h[lost], weight[:vocab]).to(dtype)
-            chunk_loss,chunk_nll,p = _chunk_loss(z, t, vocab, gold, other, pad, again)
-            loss += chunk_loss; nll += chunk_nll
-            if not learn: continue
-            _subtract_target_(p[:,:vocab], t, gold, other, pad)            # padded columns have a gradient of 0 already
-            g_hidden[i:i+rows] = product(p, weight.t())
-            g_weight += product_of_columns(p, h)
-        if learn: ctx.save_for_backward(g_hidden, g_weight)
+        loss,nll,*gradients = _through_chunks(hidden, weight, target, vocab, gold, other, pad, rows, learn)
+        if learn: ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
@@ -126,6 +132,7 @@ class FusedModelWithLoss(ModelWithLoss):
         hidden = self.model.hidden_states(given, self.model.encode(src, masks[0]), *masks)
         return from_hidden(self.criterion, hidden, self.model.output_proj.weight, wanted)
 
+# %% ../nbs/37_fused_loss.ipynb #2cbb91ea
 def _can_fuse(model, criterion):
     "Whether the logits of `model` are its hidden states times a matrix, and the loss is the one of this book"
     base = next((c for c in type(model).__mro__ if (c.__module__, c.__name__) in MODELS.values()), None)

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['CAUSES', 'spot_phrase', 'say_existence', 'say_location', 'draw_existence', 'draw_location', 'say_distance',
-           'draw_distance', 'say_possession', 'draw_possession', 'counted_phrase', 'say_count', 'draw_count',
-           'draw_how_many', 'say_means', 'draw_means', 'draw_from_to', 'relative_phrase', 'draw_relative_naming',
-           'draw_relative_property', 'say_relative_object', 'draw_relative_object', 'doer_phrase', 'draw_relative_doer',
-           'say_in_turn', 'say_after', 'say_before', 'say_meanwhile', 'draw_in_turn', 'draw_meanwhile', 'say_contrast',
-           'draw_contrast', 'say_two_sides', 'draw_two_sides', 'Cause', 'cause_korean', 'cause_english',
-           'effect_clause', 'say_so', 'say_whenever', 'say_if', 'say_purpose', 'draw_errand', 'say_rain', 'say_weather',
-           'draw_weather', 'draw_example', 'generate_examples']
+           'draw_distance', 'say_possession', 'draw_possession', 'counted_phrase', 'say_count', 'ask_how_many',
+           'draw_count', 'draw_how_many', 'say_means', 'draw_means', 'say_way', 'draw_from_to', 'relative_phrase',
+           'draw_relative_naming', 'draw_relative_property', 'say_relative_object', 'draw_relative_object',
+           'doer_phrase', 'draw_relative_doer', 'say_in_turn', 'say_after', 'say_before', 'say_meanwhile',
+           'draw_in_turn', 'draw_meanwhile', 'say_contrast', 'draw_contrast', 'say_two_sides', 'draw_two_sides',
+           'Cause', 'cause_korean', 'cause_english', 'effect_clause', 'say_so', 'say_whenever', 'say_if', 'say_purpose',
+           'draw_errand', 'say_rain', 'say_weather', 'draw_weather', 'draw_example', 'generate_examples']
 
 # %% ../nbs/93_grammar.ipynb #3dffae21
 import random
@@ -29,7 +29,7 @@ from .clauses import (
 from .patterns import (
     adjectives_for, draw_companion, draw_determiner, weighted_choice, KIN, are_comparable, draw_level, NAMES,
     may_mention_kin, is_of_class, verb_and_object, verbs_for,
-    draw_clause, draw_subject, drawn_pattern, Example, copula_korean, is_lasting, PATTERNS, say_request, make_sentence,
+    draw_clause, draw_subject, drawn_pattern, Example, copula_korean, is_lasting, PATTERNS, say_request, make_example,
     topic_phrase, is_volitional)
 
 # %% ../nbs/93_grammar.ipynb #3d700e41
@@ -37,6 +37,7 @@ _spots = [(m['landmark'], tuple(x.rsplit(' ', 1) if x.startswith('에') else x.s
                                 for x in m['relations'].split(',')), m['things'].split(','))
           for m in read_lexicon('locations')]
 
+# %% ../nbs/93_grammar.ipynb #95e27714
 def spot_phrase(
     landmark:str, # A noun, or `@` and a place
     relation:str, # 위, 안, 아래, 옆, 앞, 뒤, or 에 for the place itself
@@ -47,8 +48,10 @@ def spot_phrase(
     else: name, en = landmark, noun_phrase(NOUN_OF[landmark], 'the')
     return (name if relation == '에' else f'{name} {relation}') + '에', f'{word} {en}'
 
+# %% ../nbs/93_grammar.ipynb #5ee3f854
 def _thing(name): return NOUN_OF.get(name) or PERSON_OF.get(name) or PLACE_OF[name]
 
+# %% ../nbs/93_grammar.ipynb #d135c6d0
 def _there(thing):
     "The English of something new"
     if isinstance(thing, Place): return a_an(thing.en.removeprefix('the '))
@@ -64,16 +67,14 @@ def say_existence(
     negative:bool=False, # Is it denied?
 )->tuple[str,str]: # Korean, English
     "Say that there is something somewhere"
-    honour = isinstance(thing, Person) and bool(thing.honour)
+    honour, many = isinstance(thing, Person) and bool(thing.honour), getattr(thing, 'count', '') == 'plural'
     verb = '계시다' if honour else '없다' if negative else '있다'
-    en = _there(thing)
-    many = getattr(thing, 'count', '') == 'plural'
-    said = '안 '*(honour and negative) + conjugate(verb, *sentence_endings(level, tense, question),
-                                                  irregular='시' if honour
-            else None)
-    return (f'{where[0]} {attach_particle(thing.ko, "이/가")} {said}',
-            finite_clause(be_phrase(f'{en} {where[1]}'), 'there', 'they' if many else 'it', tense, negative, question))
+    said = conjugate(verb, *sentence_endings(level, tense, question), irregular='시' if honour else None)
+    ko = join_words(where[0], attach_particle(thing.ko, '이/가'), '안' if honour and negative else '', said)
+    vp = be_phrase(f'{_there(thing)} {where[1]}')
+    return ko, finite_clause(vp, 'there', 'they' if many else 'it', tense, negative, question)
 
+# %% ../nbs/93_grammar.ipynb #26a9592b
 def say_location(
     thing, # What is there
     where:tuple, # As `spot_phrase` says it
@@ -83,19 +84,20 @@ def say_location(
     which:str='', # As for `topic_phrase`
 )->tuple[str,str]: # Korean, English
     "Say where something is"
-    kin = 'your' if question else 'my'
-    ko, en = topic_phrase(thing, which, level, kin)
+    ko, en = topic_phrase(thing, which, level, 'your' if question else 'my')
     verb, cls = ('계시다', '시') if isinstance(thing, Person) and thing.honour else ('있다', None)
-    return (f'{attach_particle(ko, "은/는")} {where[0]} '
-            f'{conjugate(verb, *sentence_endings(level, tense, question), irregular=cls)}',
+    said = conjugate(verb, *sentence_endings(level, tense, question), irregular=cls)
+    return (join_words(attach_particle(ko, '은/는'), where[0], said),
             finite_clause(be_phrase(where[1]), en, agreeing_pronoun(thing), tense, question=question))
 
 # %% ../nbs/93_grammar.ipynb #a7a4776c
 def _draw_spot(r):
+    "Something, where it is, and the landmark"
     landmark, relations, things = r.choice(_spots)
     relation, word = r.choice(relations)
     return _thing(r.choice(things)), spot_phrase(landmark, relation, word), landmark.removeprefix('@')
 
+# %% ../nbs/93_grammar.ipynb #6eb5bdef
 @drawn_pattern('existence', 4.5)
 def draw_existence(
     r:random.Random, # Source of chance
@@ -103,33 +105,47 @@ def draw_existence(
     "Draw what there is somewhere"
     thing, where, landmark = _draw_spot(r)
     question, negative, tense = r.random() < .2, r.random() < .2, weighted_choice(r, ('present', 3), ('past', 1))
-    ko, en = say_existence(thing, where, tense, draw_level(r), question, negative)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'absence' if negative else 'existence', tense, '없다' if negative
-                   else '있다', thing.ko)
+    name, verb = ('absence', '없다') if negative else ('existence', '있다')
+    pair = say_existence(thing, where, tense, draw_level(r), question, negative)
+    return make_example(pair, name, tense, verb, thing.ko, question=question)
 
+# %% ../nbs/93_grammar.ipynb #7b2d6c28
+def _somebody(r):
+    "A person, and where they are"
+    who = r.choice(NAMES + KIN)
+    place = r.choice([p for p in PLACES if 'ride' not in p.classes and p.ko not in ('길', '차고')])
+    return who, (place.ko + '에', place.at)
+
+# %% ../nbs/93_grammar.ipynb #75a814ef
+_town = [p for p in lexicon_members('@town') if p.en.startswith('the ')]
+
+def _neighbours(r):
+    "A building, and where it is, seen from another"
+    thing, other = r.sample(_town, 2)
+    relation, word = r.choice((('옆', 'next to'), ('앞', 'in front of'), ('뒤', 'behind')))
+    return thing, (f'{other.ko} {relation}에', f'{word} {other.en}')
+
+# %% ../nbs/93_grammar.ipynb #d6a9f59d
+def _known_thing(r):
+    "A thing, where it is, and the word before it"
+    thing, where, landmark = _draw_spot(r)
+    which = draw_determiner(r, thing)
+    if which in ('이 ', '그 ') or landmark in ('나무', '동물원', '시골'): raise LookupError
+    if isinstance(thing, (Person, Place)) or {'scenery', 'opening'} & set(thing.classes): raise LookupError
+    return thing, where, which
+
+# %% ../nbs/93_grammar.ipynb #203325c5
 @drawn_pattern('location', 4.5)
 def draw_location(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw where something or somebody is"
-    question, tense = r.random() < .2, weighted_choice(r, ('present', 3), ('past', 1))
-    if r.random() < .3:
-        thing, where = r.choice(NAMES + KIN), r.choice([p for p in PLACES if 'ride' not in p.classes
-                and p.ko not in ('길', '차고')])
-        where, which = (where.ko + '에', where.at), ''
-    elif r.random() < .25:
-        thing, other = r.sample([p for p in lexicon_members('@town') if p.en.startswith('the ')], 2)
-        relation, word = r.choice((('옆', 'next to'), ('앞', 'in front of'), ('뒤', 'behind')))
-        where, which, tense = (f'{other.ko} {relation}에', f'{word} {other.en}'), '', 'present'
-    else:
-        thing, where, landmark = _draw_spot(r)
-        which = draw_determiner(r, thing)
-        if which in ('이 ', '그 ') or landmark in ('나무', '동물원', '시골'): raise LookupError
-        if isinstance(thing, (Person, Place)) or {'scenery', 'opening'} & set(thing.classes): raise LookupError
-    ko, en = say_location(thing, where, tense, draw_level(r), question, which)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'location', tense, '있다', thing.ko)
+    question, tense, which = r.random() < .2, weighted_choice(r, ('present', 3), ('past', 1)), ''
+    if r.random() < .3: thing, where = _somebody(r)
+    elif r.random() < .25: (thing, where), tense = _neighbours(r), 'present'
+    else: thing, where, which = _known_thing(r)
+    pair = say_location(thing, where, tense, draw_level(r), question, which)
+    return make_example(pair, 'location', tense, '있다', thing.ko, question=question)
 
 # %% ../nbs/93_grammar.ipynb #0b3f8fad
 def say_distance(
@@ -141,31 +157,29 @@ def say_distance(
     negative:bool=False, # Is it denied?
 )->tuple[str,str]: # Korean, English
     "Say how far one place is from another"
-    word = inflect_korean(ADJECTIVE_OF['멀다' if far else '가깝다'], *(('지 않',)*negative),
-                          *sentence_endings(level, 'present', question))
+    adjective, en = ADJECTIVE_OF['멀다' if far else '가깝다'], 'far from' if far else 'close to'
+    word = inflect_korean(adjective, *(('지 않',)*negative), *sentence_endings(level, 'present', question))
     return (f'{attach_particle(place.ko, "은/는")} {other.ko}에서 {word}',
-            finite_clause(be_phrase(f'{"far from" if far else "close to"} {other.en}'), place.en, 'it', 'present',
-                          negative,
-                   question))
+            finite_clause(be_phrase(f'{en} {other.en}'), place.en, 'it', 'present', negative, question))
 
+# %% ../nbs/93_grammar.ipynb #509075c0
 @drawn_pattern('far_and_near', 2.5)
 def draw_distance(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw a distance"
-    pool = [p for p in lexicon_members('@town') if p.en.startswith('the ')]
-    place, other = r.choice(pool), r.choice(pool + list(lexicon_members('집', '@school')) + [PLACE_OF['집']])
+    place, other = r.choice(_town), r.choice(_town + [*lexicon_members('집', '@school'), PLACE_OF['집']])
     if place == other or not isinstance(other, Place) or other.ko == '교실': raise LookupError
     far, question, negative = r.random() < .5, r.random() < .2, r.random() < .2
     if question and negative: raise LookupError
-    ko, en = say_distance(place, other, far, draw_level(r), question, negative)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'far_and_near', 'present', '멀다' if far else '가깝다', place.ko)
+    pair = say_distance(place, other, far, draw_level(r), question, negative)
+    return make_example(pair, 'far_and_near', 'present', '멀다' if far else '가깝다', place.ko, question=question)
 
 # %% ../nbs/93_grammar.ipynb #95cdae04
 _own = lexicon_members('pet', 'carry', 'wheels', 'busy', 'money', 'question', 'plan', 'time', 'gadget', 'instrument',
                'brother', 'thought', 'homework')
 
+# %% ../nbs/93_grammar.ipynb #c8c7e1dc
 def say_possession(
     owner:Person|None, # Who; `None` is dropped
     thing, # What
@@ -176,18 +190,24 @@ def say_possession(
     time:TimeExpression|None=None, # When
 )->tuple[str,str]: # Korean, English
     "Say that somebody has something"
-    kin = 'your' if question else 'my'
-    c = Clause(VERB_OF['하다'], owner, level=level, question=question, kin=kin)
-    subject, person = english_subject(c)
-    honour = is_honoured(c)
-    verb = conjugate('없다' if negative else '있다', *(('(으)시',)*honour), *sentence_endings(level, tense, question))
-    return (join_words(attach_particle(person_korean(owner, level), '은/는') if owner else '', time and time.ko,
-                  attach_particle(thing.ko, '이/가'), verb),
-            finite_clause(VerbPhrase('have', join_words(_there(thing), time and time.en), past='had'), subject, person,
-                          tense,
-                   negative, question))
+    c = Clause(VERB_OF['하다'], owner, level=level, question=question, kin='your' if question else 'my')
+    topic = attach_particle(person_korean(owner, level), '은/는') if owner else ''
+    verb = conjugate('없다' if negative else '있다', *(('(으)시',)*is_honoured(c)),
+                     *sentence_endings(level, tense, question))
+    vp = VerbPhrase('have', join_words(_there(thing), time and time.en), past='had')
+    return (join_words(topic, time and time.ko, attach_particle(thing.ko, '이/가'), verb),
+            finite_clause(vp, *english_subject(c), tense, negative, question))
 
 # %% ../nbs/93_grammar.ipynb #60885c37
+_appointments = dict(present=('내일', '오늘', '월요일에', '금요일에', '이번 주말에', '다음 주에'), past=('어제', '지난주에', '그저께'))
+
+# %% ../nbs/93_grammar.ipynb #5a5146cc
+def _can_own(owner, thing, tense):
+    "Whether one says that `owner` has `thing`"
+    if isinstance(thing, Person): return tense == 'present' and (not owner or owner.kind == 'name' or owner.ko == '저')
+    return thing.en != 'drums'
+
+# %% ../nbs/93_grammar.ipynb #f36f252a
 @drawn_pattern('possession', 4.5)
 def draw_possession(
     r:random.Random, # Source of chance
@@ -196,17 +216,12 @@ def draw_possession(
     thing, level, question, negative = r.choice(_own), draw_level(r), r.random() < .25, r.random() < .35
     owner = draw_subject(r, VERB_OF['읽다'], question, level, 'none I we name kin role')
     tense, time = weighted_choice(r, ('present', 3), ('past', 1)), None
-    busy = isinstance(thing, Noun) and {'busy', 'time'} & set(thing.classes)
-    if isinstance(thing, Person) and (tense == 'past' or owner and owner.kind != 'name'
-                                      and owner.ko != '저'): raise LookupError
-    if isinstance(thing, Noun) and thing.en in ('drums',): raise LookupError
-    if busy and r.random() < .7:
-        time = r.choice([t for t in TIMES if t.ko in (('내일', '오늘', '월요일에', '금요일에', '이번 주말에', '다음 주에')
-                if tense == 'present' else ('어제', '지난주에', '그저께'))])
-    ko, en = say_possession(owner, thing, tense, level, question, negative, time)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'lack' if negative else 'possession', tense, '없다' if negative
-                   else '있다', thing.ko)
+    if not _can_own(owner, thing, tense): raise LookupError
+    if is_of_class(thing, 'busy', 'time') and r.random() < .7:
+        time = r.choice([t for t in TIMES if t.ko in _appointments[tense]])
+    name, verb = ('lack', '없다') if negative else ('possession', '있다')
+    pair = say_possession(owner, thing, tense, level, question, negative, time)
+    return make_example(pair, name, tense, verb, thing.ko, question=question)
 
 # %% ../nbs/93_grammar.ipynb #f6ce8935
 def counted_phrase(
@@ -214,63 +229,70 @@ def counted_phrase(
     number:int, # How many, 1 to 10
 )->tuple[str,str]: # Korean without particle, English
     "Count things"
-    n = NUMBERS[number - 1]
-    ko = f'{noun.ko} {n["ko"]} {noun.counter}'
-    if noun.unit:
-        unit = noun.unit if number == 1 else plural_noun(noun.unit)
-        return ko, f'{n["en"]} {unit} of {noun.en}'
-    return (ko,
-            f'{n["en"]} ' + (noun.en if number == 1 or noun.count == 'plural' else noun.plural or plural_noun(noun.en)))
+    n, one = NUMBERS[number - 1], number == 1
+    if noun.unit: en = f'{noun.unit if one else plural_noun(noun.unit)} of {noun.en}'
+    else: en = noun.en if one or noun.count == 'plural' else noun.plural or plural_noun(noun.en)
+    return f'{noun.ko} {n["ko"]} {noun.counter}', f'{n["en"]} {en}'
 
+# %% ../nbs/93_grammar.ipynb #13415d26
 def say_count(
     clause:Clause, # The plan, whose object is counted
     number:int, # How many
 )->tuple[str,str]: # Korean, English
     "Say a clause with a number of objects"
     ko, en = counted_phrase(clause.object, number)
-    subject, person = english_subject(clause)
     vp = english_phrase(clause, object=join_words(clause.verb.prep, en))
-    return korean_clause(clause, object=attach_particle(ko, clause.verb.particle)), finite_clause(vp, subject, person,
-                                                                                                  clause.tense, False,
-            clause.question)
+    return (korean_clause(clause, object=attach_particle(ko, clause.verb.particle)),
+            finite_clause(vp, *english_subject(clause), clause.tense, False, clause.question))
+
+# %% ../nbs/93_grammar.ipynb #ea0cd34f
+def ask_how_many(
+    clause:Clause, # The plan of a question, whose object is asked for
+)->tuple[str,str]: # Korean, English
+    "Ask for the number of objects"
+    thing, verb = clause.object, clause.verb
+    many = counted_phrase(thing, 2)[1].removeprefix('two ')
+    asked = finite_clause(english_phrase(clause, object=verb.prep), *english_subject(clause), clause.tense, False, True)
+    return (korean_clause(clause, object=f'{attach_particle(thing.ko, verb.particle)} 몇 {thing.counter}'),
+            f'how many {many} {asked}')
 
 # %% ../nbs/93_grammar.ipynb #fdaf090d
 def _countable(noun): return isinstance(noun, Noun) and noun.counter and (noun.count == 'count' or noun.unit)
 
+# %% ../nbs/93_grammar.ipynb #8e1ac58c
 _counting = ('사다', '먹다', '마시다', '읽다', '쓰다', '보내다', '받다', '그리다', '만들다', '주문하다', '팔다', '빌리다', '보다', '심다', '키우다', '찍다',
              '굽다', '주다', '가져오다', '잡다')
 
+def _counts(verb): return verb.ko in _counting and verb.en not in ('use', 'wear', 'take', 'spend', 'look at')
+
+# %% ../nbs/93_grammar.ipynb #1e01b300
+def _draw_counted(r, tense, question):
+    "A clause whose object can be counted"
+    c = draw_clause(r, tense, needs=_counts, middle=False, chances=(.5, .3, 0), question=question, anytense=True)
+    if not _countable(c.object) or (c.verb.ko in ('굽다', '만들다') and c.object.unit == 'slice'): raise LookupError
+    return c
+
+# %% ../nbs/93_grammar.ipynb #ffd92457
 @drawn_pattern('counting', 7)
 def draw_count(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw a clause with a number"
     tense = r.choice(('past', 'past', 'future'))
-    c = draw_clause(r, tense, needs=lambda v: v.ko in _counting and v.en not in ('use', 'wear', 'look', 'take',
-            'spend', 'look at'),
-                    middle=False, chances=(.5, .3, 0), question=r.random() < .15, anytense=True)
-    if not _countable(c.object) or (c.verb.ko in ('굽다', '만들다') and c.object.unit == 'slice'): raise LookupError
+    c = _draw_counted(r, tense, r.random() < .15)
     number = 1 + int(r.triangular(0, 9.99, 1.5)) if c.object.count != 'count' or not c.object.unit else 2
     if c.object.counter == '대' and number > 3: raise LookupError
-    ko, en = say_count(c, number)
-    stop = '?' if c.question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'counting', tense, *verb_and_object(c))
+    return make_example(say_count(c, number), 'counting', tense, *verb_and_object(c), question=c.question)
 
+# %% ../nbs/93_grammar.ipynb #78ca2842
 @drawn_pattern('how_many', 2)
 def draw_how_many(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw a question for a number"
     tense = r.choice(('past', 'past', 'future'))
-    c = draw_clause(r, tense, needs=lambda v: v.ko in _counting and v.en not in ('use', 'wear', 'look at', 'take',
-            'spend'),
-                    middle=False, chances=(.5, .3, 0), question=True, anytense=True)
-    if not _countable(c.object) or (c.verb.ko in ('굽다', '만들다') and c.object.unit == 'slice'): raise LookupError
-    many = counted_phrase(c.object, 2)[1].removeprefix('two ')
-    ko = korean_clause(c, object=f'{attach_particle(c.object.ko, c.verb.particle)} 몇 {c.object.counter}')
-    subject, person = english_subject(c)
-    en = f'how many {many} ' + finite_clause(english_phrase(c, object=c.verb.prep), subject, person, tense, False, True)
-    return Example(ko + '?', make_sentence(en, '?'), 'how_many', tense, *verb_and_object(c))
+    c = _draw_counted(r, tense, True)
+    return make_example(ask_how_many(c), 'how_many', tense, *verb_and_object(c), question=True)
 
 # %% ../nbs/93_grammar.ipynb #d3329f79
 def _means():
@@ -293,6 +315,7 @@ def _means():
 # %% ../nbs/93_grammar.ipynb #8923254b
 _ways = tuple(w for w in _means() for _ in range(dict(가다=6, 오다=2, 읽다=2).get(w[0], 1)))
 
+# %% ../nbs/93_grammar.ipynb #ed8a4481
 def _by(r, question=False, tenses=('past', 'present', 'future')):
     "A clause, a tool and its English"
     verb, tools, things = r.choice(_ways)
@@ -303,18 +326,18 @@ def _by(r, question=False, tenses=('past', 'present', 'future')):
                     middle=tense == 'present')
     return c, *r.choice(tools)
 
+# %% ../nbs/93_grammar.ipynb #89c9657c
 def say_means(
     clause:Clause, # The plan
     tool:str, # Korean noun
     said:str, # English, with preposition
 )->tuple[str,str]: # Korean, English
     "Say by what means"
-    subject, person = english_subject(clause)
     vp = english_phrase(clause, means=said)
     if is_now(clause): vp = be_phrase(gerund_form(vp))
-    return korean_clause(clause, means=attach_particle(tool, '(으)로')), finite_clause(vp, subject, person, clause.tense,
-                                                                                     False,
-            clause.question, english_adverb(clause))
+    subject, person = english_subject(clause)
+    return (korean_clause(clause, means=attach_particle(tool, '(으)로')),
+            finite_clause(vp, subject, person, clause.tense, False, clause.question, english_adverb(clause)))
 
 # %% ../nbs/93_grammar.ipynb #640ca0c9
 @drawn_pattern('means', 4)
@@ -325,10 +348,28 @@ def draw_means(
     c, tool, said = _by(r, r.random() < .2)
     over = isinstance(c.object, Place) and c.object.ko == '제주도' # An island
     if (tool in ('비행기', '배')) != over and not (tool == '비행기' and c.object in lexicon_members('부산')): raise LookupError
-    ko, en = say_means(c, tool, said)
-    stop = '?' if c.question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'means', c.tense, *verb_and_object(c))
+    return make_example(say_means(c, tool, said), 'means', c.tense, *verb_and_object(c), question=c.question)
 
+# %% ../nbs/93_grammar.ipynb #f39f50d3
+def say_way(
+    clause:Clause, # The plan of a movement, without an object
+    a:Place, # From where
+    b:Place, # To where
+    tool:str='', # Korean noun of a vehicle, if any
+)->tuple[str,str]: # Korean, English
+    "Say from where to where one goes, and by what"
+    way, said = f'{a.ko}에서 {b.ko}까지', f'from {a.en} to {b.en}'
+    if tool: way, said = f'{way} {attach_particle(tool, "(으)로")}', f'{said} by {NOUN_OF[tool].en}'
+    vp = english_phrase(clause, object='', means=said)
+    return korean_clause(clause, means=way), finite_clause(vp, *english_subject(clause), clause.tense)
+
+# %% ../nbs/93_grammar.ipynb #e8274475
+def _draw_vehicle(r, a, b):
+    "What takes one from `a` to `b`"
+    tools = ('버스', '기차', '자동차') if 'city' in a.classes else ('버스', '지하철', '택시', '자전거')
+    return r.choice(('비행기', '배') if '제주도' in (a.ko, b.ko) else tools)
+
+# %% ../nbs/93_grammar.ipynb #1264560d
 @drawn_pattern('from_to', 2.5)
 def draw_from_to(
     r:random.Random, # Source of chance
@@ -340,39 +381,42 @@ def draw_from_to(
     verb = r.choice([v for v in VERBS if v.ko in ('걷다', '달리다', '가다')]) if 'city' not in a.classes else VERB_OF['가다']
     c = draw_clause(r, tense, verb=verb, object=None, chances=(.5, 0, 0), middle=False, level=level,
                     kinds='none I we he name kin role')
-    way = f'{a.ko}에서 {b.ko}까지'
-    if verb.ko == '가다':
-        tools = ('버스', '지하철', '택시', '자전거') if a in near else ('버스', '기차', '자동차')
-        tool = r.choice(('비행기', '배') if '제주도' in (a.ko, b.ko) else tools)
-        way, said = f'{way} {attach_particle(tool, "(으)로")}', f' by {NOUN_OF[tool].en}'
-    else: said = ''
-    subject, person = english_subject(c)
-    en = finite_clause(english_phrase(c, object='', means=f'from {a.en} to {b.en}{said}'), subject, person, tense)
-    return Example(korean_clause(c, means=way) + '.', make_sentence(en), 'from_to', tense, verb.ko, b.ko)
+    pair = say_way(c, a, b, _draw_vehicle(r, a, b) if verb.ko == '가다' else '')
+    return make_example(pair, 'from_to', tense, verb.ko, b.ko)
 
 # %% ../nbs/93_grammar.ipynb #4fe2949c
 _adnominal = dict(past='(으)ㄴ', present='는', future='(으)ㄹ')
 
+# %% ../nbs/93_grammar.ipynb #1357f47c
+def _progressive(clause):
+    "Whether the present of a description is *is doing* in English"
+    return clause.tense == 'present' and is_lasting(clause.verb) and not (clause.time and not is_now(clause))
+
+# %% ../nbs/93_grammar.ipynb #1bac50a8
 def relative_phrase(
     clause:Clause, # The plan; its object is what is described
 )->tuple[str,str]: # Korean noun phrase without particle, English
     "Describe the object of `clause` by what is done with it"
-    c = replace(clause, topic='께서' if isinstance(clause.subject, Person) and clause.subject.honour else '이/가',
-                early=False, will=False, modifier=None)
+    honour = isinstance(clause.subject, Person) and clause.subject.honour
+    c = replace(clause, topic='께서' if honour else '이/가', early=False, will=False, modifier=None)
     suffix = '(으)ㄴ' if 'adjective' in c.verb.flags and c.tense == 'present' else _adnominal[c.tense]
-    subject, person = english_subject(c)
     vp = english_phrase(c, object=c.verb.prep)
-    if c.tense == 'present' and is_lasting(c.verb) and not (c.time and not is_now(c)): vp = be_phrase(gerund_form(vp))
-    return (f'{korean_clause(c, end=(suffix,), object="")} {c.object.ko}',
-            f'{noun_phrase(c.object, "the")} '
-            f'{finite_clause(vp, subject, person, c.tense, False, False, english_adverb(c))}')
+    if _progressive(c): vp = be_phrase(gerund_form(vp))
+    en = finite_clause(vp, *english_subject(c), c.tense, False, False, english_adverb(c))
+    return f'{korean_clause(c, end=(suffix,), object="")} {c.object.ko}', f'{noun_phrase(c.object, "the")} {en}'
 
+# %% ../nbs/93_grammar.ipynb #4866e7f9
+def _describable(verb):
+    "Whether the object of `verb` is described by what is done with it"
+    return (verb.particle == '을/를' and verb.article in ('a', 'generic') and verb.object[0][0] != '@'
+            and verb.en not in ('want', 'spend') and 'habit' not in verb.flags)
+
+# %% ../nbs/93_grammar.ipynb #7144e22f
 def _draw_relative(r, level, tense='', needs=None):
     "A plan for `relative_phrase`"
     tense = tense or r.choice(('past', 'past', 'present', 'future'))
     c = draw_clause(r, tense, level=level, chances=(.4*(tense != 'present'), .2, 0), kinds='I I name kin we he',
-        needs=lambda v: v.particle in ('을/를',) and v.article in ('a', 'generic') and v.object[0][0] != '@'
-              and v.en not in ('want', 'spend') and 'habit' not in v.flags and (needs is None or needs(v)))
+                    needs=lambda v: _describable(v) and (needs is None or needs(v)))
     if not isinstance(c.object, Noun): raise LookupError
     if is_of_class(c.object, 'proper', 'unique', 'sport', 'study', 'meal', 'time'): raise LookupError
     return c
@@ -385,18 +429,23 @@ def draw_relative_naming(
     "Draw 'this is the book I bought'"
     level = draw_level(r)
     c = _draw_relative(r, level)
-    ko, en = relative_phrase(c)
-    many = c.object.count == 'plural'
-    question = r.random() < .2
-    if question and isinstance(c.subject, Person) and (c.subject.en == 'I'
-            or c.subject.kind == 'kin'): raise LookupError
-    return Example(f'{"이것은"} {copula_korean(ko, level, question=question)}' + '.?'[question],
-                   make_sentence(finite_clause(be_phrase(en), 'these' if many else 'this', 'they' if many else 'it',
-                                               question=question),
-                            '.?'[question]),
-                   'relative_naming', c.tense, *verb_and_object(c))
+    (ko, en), question, who = relative_phrase(c), r.random() < .2, c.subject
+    if question and isinstance(who, Person) and (who.en == 'I' or who.kind == 'kin'): raise LookupError
+    this, person = ('these', 'they') if c.object.count == 'plural' else ('this', 'it')
+    pair = f'이것은 {copula_korean(ko, level, question=question)}', finite_clause(be_phrase(en), this, person,
+                                                                                question=question)
+    return make_example(pair, 'relative_naming', c.tense, *verb_and_object(c), question=question)
 
 # %% ../nbs/93_grammar.ipynb #cba496ce
+def _draw_quality(r, clause):
+    "A property of the described object, and its tense"
+    found = [a for a in adjectives_for(clause.object, True) if 'attributive' not in a.flags]
+    if not found: raise LookupError
+    if clause.verb.ko == '그리다' and not is_of_class(clause.object, '그림', '지도'): raise LookupError
+    gone = clause.verb.ko in ('먹다', '마시다', '팔다', '보내다', '잃어버리다')
+    return r.choice(found), 'past' if clause.tense == 'past' and (gone or r.random() < .4) else 'present'
+
+# %% ../nbs/93_grammar.ipynb #2be73cce
 @drawn_pattern('relative_property', 4.5)
 def draw_relative_property(
     r:random.Random, # Source of chance
@@ -404,16 +453,10 @@ def draw_relative_property(
     "Draw 'the book I bought is expensive'"
     level = draw_level(r)
     c = _draw_relative(r, level, r.choice(('past', 'past', 'present')))
-    found = [a for a in adjectives_for(c.object, True) if 'attributive' not in a.flags]
-    if not found: raise LookupError
-    if c.verb.ko == '그리다' and not is_of_class(c.object, '그림', '지도'): raise LookupError
-    gone = c.verb.ko in ('먹다', '마시다', '팔다', '보내다', '잃어버리다')
-    a, tense = r.choice(found), 'past' if c.tense == 'past' and (gone or r.random() < .4) else 'present'
-    ko, en = relative_phrase(c)
-    return Example(f'{attach_particle(ko, "은/는")} {inflect_korean(a, *sentence_endings(level, tense))}.',
-                   make_sentence(finite_clause(be_phrase(a.en), en, agreeing_pronoun(c.object), tense)),
-                   'relative_property', tense, *verb_and_object(c),
-                   ((a.ko, c.object.ko),))
+    (a, tense), (ko, en) = _draw_quality(r, c), relative_phrase(c)
+    pair = (f'{attach_particle(ko, "은/는")} {inflect_korean(a, *sentence_endings(level, tense))}',
+            finite_clause(be_phrase(a.en), en, agreeing_pronoun(c.object), tense))
+    return make_example(pair, 'relative_property', tense, *verb_and_object(c), ((a.ko, c.object.ko),))
 
 # %% ../nbs/93_grammar.ipynb #5f17ada4
 _then = {k: v.split() for k,v in dict(
@@ -421,11 +464,16 @@ _then = {k: v.split() for k,v in dict(
     만들다='먹다 팔다 마시다 좋아하다', 굽다='먹다 팔다 좋아하다', 요리하다='먹다', 쓰다='읽다 보내다 번역하다 외우다', 고르다='사다 입다 신다 읽다',
     가져오다='잃어버리다 찾다 먹다 읽다 좋아하다',
     찍다='보다', 그리다='보다 팔다 좋아하다', 주문하다='먹다 마시다', 씻다='먹다', 잃어버리다='찾다', 번역하다='읽다 보내다').items()}
+
+# %% ../nbs/93_grammar.ipynb #2ea1360e
 _first = {k: v.split() for k,v in dict(읽다='사다 빌리다 고르다', 입다='사다 고르다', 신다='사다 고르다', 먹다='사다 만들다 주문하다 굽다', 마시다='사다 주문하다',
                                        쓰다='사다 빌리다',
     보내다='쓰다', 심다='사다', 주다='사다').items()} # What one does with what one will read, wear, eat …
+
+# %% ../nbs/93_grammar.ipynb #73abf97b
 _own_only = ('팔다', '빌려주다', '보내다', '돌려주다', '고르다', '사다', '잃어버리다')
 
+# %% ../nbs/93_grammar.ipynb #b4456961
 def _outer(r, inner):
     "A clause about what `inner` describes"
     after = (_then if inner.tense == 'past' else _first).get(inner.verb.ko, ())
@@ -444,30 +492,41 @@ def say_relative_object(
 )->tuple[str,str]: # Korean, English
     "Say a clause whose object is described by another"
     ko, en = relative_phrase(inner)
-    return korean_clause(outer, object=attach_particle(ko, outer.verb.particle)), finite_clause(english_phrase(outer,
-            object=join_words(outer.verb.prep, en)), *english_subject(outer), outer.tense)
+    vp = english_phrase(outer, object=join_words(outer.verb.prep, en))
+    return (korean_clause(outer, object=attach_particle(ko, outer.verb.particle)),
+            finite_clause(vp, *english_subject(outer), outer.tense))
 
+# %% ../nbs/93_grammar.ipynb #aa988ac4
+def _drop_inner(inner, subject):
+    "`inner` without its subject, if that is `subject`, the subject of the outer clause"
+    if subject != inner.subject: return inner
+    if subject.honour: raise LookupError
+    return replace(inner, subject=None, dropped=subject.en if subject.kind == 'pronoun' else agreeing_pronoun(subject))
+
+# %% ../nbs/93_grammar.ipynb #0588fab5
+def _draw_inner(r, level):
+    "A description of something with which more can be done"
+    tense = r.choice(('past', 'past', 'past', 'future'))
+    past = tense == 'past'
+    inner = _draw_relative(r, level, tense, lambda v: v.ko in (_then if past else _first)
+                           and v.en not in ('wear', 'use')[:past] and (past or v.en != 'write'))
+    if not isinstance(inner.subject, Person) or inner.subject.en == 'we': raise LookupError
+    return inner
+
+# %% ../nbs/93_grammar.ipynb #50d5955d
 @drawn_pattern('relative_object', 4.5)
 def draw_relative_object(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw 'I lost the bag I bought'"
-    level, tense = draw_level(r), r.choice(('past', 'past', 'past', 'future'))
-    inner = _draw_relative(r, level, tense, lambda v: v.ko in (_then if tense == 'past' else _first)
-                           and v.en not in ('wear', 'use')[:tense == 'past'] and (tense == 'past' or v.en != 'write'))
-    if not isinstance(inner.subject, Person) or inner.subject.en == 'we': raise LookupError
+    inner = _draw_inner(r, draw_level(r))
     outer = _outer(r, inner)
     same = inner.subject.en == 'I' or outer.verb.ko in _own_only or r.random() < .4
     subject = inner.subject if same else PERSON_OF['저']
-    outer = replace(outer, subject=subject, topic='은/는', early=False)
-    if subject == inner.subject:
-        if subject.honour: raise LookupError
-        inner = replace(inner, subject=None,
-                        dropped=subject.en if subject.kind == 'pronoun' else agreeing_pronoun(subject))
+    outer, inner = replace(outer, subject=subject, topic='은/는', early=False), _drop_inner(inner, subject)
     if subject.en == 'I' and r.random() < .5: outer = replace(outer, subject=None)
-    ko, en = say_relative_object(outer, inner)
-    return Example(ko + '.', make_sentence(en), 'relative_object', inner.tense, *verb_and_object(inner),
-                   (verb_and_object(outer),))
+    return make_example(say_relative_object(outer, inner), 'relative_object', inner.tense, *verb_and_object(inner),
+                        (verb_and_object(outer),))
 
 # %% ../nbs/93_grammar.ipynb #dcf524ad
 def doer_phrase(
@@ -476,35 +535,46 @@ def doer_phrase(
 )->tuple[str,str]: # Korean noun phrase without particle, English
     "Describe somebody by what they do"
     c = replace(clause, subject=None, will=False, dropped='he', polite=False)
-    vp = english_phrase(c)
-    if c.tense == 'present' and is_lasting(c.verb) and not (c.time and not is_now(c)):
-        vp = be_phrase(gerund_form(english_phrase(c, False)))
-    noun = 'person' if head == '사람' else PERSON_OF[head].en
-    return f'{korean_clause(c, end=(_adnominal[c.tense],))} {head}', finite_clause(vp, f'the {noun} who', 'he', c.tense,
-                                                                                   False,
-            False, english_adverb(c))
+    vp = be_phrase(gerund_form(english_phrase(c, False))) if _progressive(c) else english_phrase(c)
+    who = 'the person who' if head == '사람' else f'the {PERSON_OF[head].en} who'
+    return (f'{korean_clause(c, end=(_adnominal[c.tense],))} {head}',
+            finite_clause(vp, who, 'he', c.tense, False, False, english_adverb(c)))
 
+# %% ../nbs/93_grammar.ipynb #855629e1
+def _describes(verb):
+    "Whether people are told apart by doing it"
+    return ('person' in verb.subject and verb.article != 'poss' and verb.ko != '되다'
+            and not {'adjective', 'negative', 'unkind'} & set(verb.flags))
+
+# %% ../nbs/93_grammar.ipynb #6b20e908
+def _tells_who(clause):
+    "Whether one says it of *the person who*, in its tense"
+    verb, state = clause.verb, 'stative' in clause.verb.flags
+    if isinstance(clause.object, Person) and clause.object.kind == 'kin': return False
+    if clause.tense == 'past': return not state or verb.ko == '살다'
+    return clause.tense == 'future' or state or (is_lasting(verb) and is_volitional(verb))
+
+# %% ../nbs/93_grammar.ipynb #f1157413
+_young = lexicon_members('남동생', '여동생', '아들', '딸')
+_who_is = dict(사람=KIN[5:] + NAMES, 학생=_young + NAMES + lexicon_members('친구'), 아이=_young)
+
+# %% ../nbs/93_grammar.ipynb #d56c9894
 @drawn_pattern('relative_doer', 3.5)
 def draw_relative_doer(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw 'the person who is reading a book is my friend'"
     level, tense = draw_level(r), r.choice(('past', 'present', 'present', 'future'))
-    c = draw_clause(r, tense, level=level, kinds='none', middle=False, chances=(.3, .3, .1), fit='now'
-                    if tense == 'present' else '',
-        needs=lambda v: 'person' in v.subject and v.article != 'poss' and not {'adjective', 'negative',
-                'unkind'} & set(v.flags) and v.ko != '되다', anytense=tense == 'present')
-    if tense == 'present' and not is_lasting(c.verb) and 'stative' not in c.verb.flags: raise LookupError
-    if isinstance(c.object, Person) and c.object.kind == 'kin': raise LookupError
-    if 'stative' in c.verb.flags and tense == 'past' and c.verb.ko != '살다': raise LookupError
-    if tense == 'present' and not (is_volitional(c.verb) or 'stative' in c.verb.flags): raise LookupError
+    now = tense == 'present'
+    c = draw_clause(r, tense, level=level, kinds='none', middle=False, chances=(.3, .3, .1), fit='now' if now else '',
+                    needs=_describes, anytense=now)
+    if not _tells_who(c): raise LookupError
     head = r.choice(('사람', '사람', '학생', '아이'))
-    young = lexicon_members('남동생', '여동생', '아들', '딸')
-    who_is = r.choice(dict(사람=KIN[5:] + NAMES, 학생=young + NAMES + lexicon_members('친구'), 아이=young)[head])
-    ko, en = doer_phrase(replace(c, time=None) if tense == 'present' else c, head)
-    return Example(f'{attach_particle(ko, "은/는")} {copula_korean(person_korean(who_is, level), level)}.',
-                   make_sentence(finite_clause(be_phrase(person_phrase(who_is)), en, 'he')),
-                   'relative_doer', tense, *verb_and_object(c))
+    who = r.choice(_who_is[head])
+    ko, en = doer_phrase(replace(c, time=None) if now else c, head)
+    pair = (f'{attach_particle(ko, "은/는")} {copula_korean(person_korean(who, level), level)}',
+            finite_clause(be_phrase(person_phrase(who)), en, 'he'))
+    return make_example(pair, 'relative_doer', tense, *verb_and_object(c))
 
 # %% ../nbs/93_grammar.ipynb #2d767efd
 def _second(clause, tense):
@@ -513,6 +583,7 @@ def _second(clause, tense):
     if tense == 'future': return base_form(vp)
     return join_words(english_adverb(clause), inflect_english(vp, person, tense), vp.rest)
 
+# %% ../nbs/93_grammar.ipynb #e6071339
 def say_in_turn(
     first:Clause, # What happens first
     then:Clause, # What happens next; its subject is that of `first`
@@ -523,9 +594,11 @@ def say_in_turn(
     next_ = _second(replace(then, subject=first.subject), then.tense)
     return f'{korean_clause(first, end=("고",))} {korean_clause(then, skip="subject")}', f'{said} and {next_}'
 
-def _linked(first, then, suffix, word, late=False):
-    subject, person = english_subject(then)
-    said = finite_clause(english_phrase(then), subject, person, then.tense, False, then.question, english_adverb(then))
+# %% ../nbs/93_grammar.ipynb #20585b05
+def _linked(first, then, suffix, word):
+    "Two clauses, the first of them reduced to a gerund in English"
+    said = finite_clause(english_phrase(then), *english_subject(then), then.tense, False, then.question,
+                         english_adverb(then))
     return (f'{korean_clause(first, end=(suffix,))} {korean_clause(then, skip="subject")}',
             f'{said} {word} {gerund_form(english_phrase(first, None))}')
 
@@ -537,6 +610,7 @@ def say_after(
     "Say that one does something after something, (으)ㄴ 후에"
     return _linked(first, then, '(으)ㄴ 후에', 'after')
 
+# %% ../nbs/93_grammar.ipynb #66d4f4a5
 def say_before(
     later:Clause, # What happens later, and is said first
     main:Clause, # The main clause
@@ -544,6 +618,7 @@ def say_before(
     "Say that one does something before something, 기 전에"
     return _linked(later, main, '기 전에', 'before')
 
+# %% ../nbs/93_grammar.ipynb #7e93ab26
 def say_meanwhile(
     aside:Clause, # What goes on beside it
     main:Clause, # The main clause
@@ -553,10 +628,12 @@ def say_meanwhile(
 
 # %% ../nbs/93_grammar.ipynb #1efb2573
 def _chainable(v):
+    "Whether it is one of several things that one does in a row"
     daily = is_volitional(v) and 'daily' in v.flags and 'motion' not in v.flags
     lone = {'far', 'worn'} & set(v.flags) and v.ko != '공부하다'
     return daily and not lone and v.ko != '운전하다' and v.en not in ('wear', 'use', 'teach')
 
+# %% ../nbs/93_grammar.ipynb #41bef9ec
 _music = '공부하다 요리하다 읽다 쓰다 일하다 청소하다 운동하다 기다리다 그리다 굽다 만들다 정리하다 닦다 산책하다 운전하다 걷다 달리다 쉬다'.split()
 _drink = '공부하다 읽다 쓰다 일하다 기다리다 그리다 외우다 보다 쉬다 이야기하다 듣다'.split()
 _beside = {('듣다', '음악'): _music, ('듣다', '라디오'): _music, ('듣다', '노래'): _music,
@@ -568,6 +645,20 @@ _beside = {('듣다', '음악'): _music, ('듣다', '라디오'): _music, ('듣�
 _asides = tuple(_beside)
 
 # %% ../nbs/93_grammar.ipynb #a47685b5
+def _clash(first, then):
+    "Whether the two are too much alike, or a habit lacks its time"
+    if first.verb.ko == then.verb.ko or first.verb.en == then.verb.en: return True
+    if first.object and first.object == then.object: return True
+    return then.tense == 'present' and (is_now(then) or then.time is None)
+
+# %% ../nbs/93_grammar.ipynb #3cb9bb02
+def _share(first, then):
+    "Both clauses with one place, and with one time, which is said in the first"
+    time = None if then.time and then.time.ko in ('곧', '나중에') else then.time
+    first = replace(first, time=time, will=False, polite=False, early=False)
+    return first, replace(then, time=None, place=None if first.place else then.place, early=False)
+
+# %% ../nbs/93_grammar.ipynb #d08831b4
 def _two(r, first_needs, then_needs, name, join, tenses=('past', 'future', 'present'), question=False):
     "Draw two clauses with one subject"
     tense, level = r.choice(tenses), draw_level(r)
@@ -575,18 +666,10 @@ def _two(r, first_needs, then_needs, name, join, tenses=('past', 'future', 'pres
                        question=question, kinds='none I kin name we')
     first = draw_clause(r, tense, needs=first_needs, level=level, subject=then.subject, fit=None,
                         chances=(0, .12, .1), question=question)
-    alike = first.verb.ko == then.verb.ko or first.verb.en == then.verb.en
-    if alike or (first.object and first.object == then.object): raise LookupError
-    if tense == 'present' and (is_now(then) or then.time is None): raise LookupError
-    if first.place and then.place: then = replace(then, place=None)
-    first = replace(first, topic='은/는', will=False, polite=False, early=False)
-    if isinstance(first.subject, Person) and first.subject.honour:
-        first = replace(first, topic=r.choice(('은/는', '께서는')))
-    if then.time and then.time.ko in ('곧', '나중에'): then = replace(then, time=None)
-    first, then = replace(first, time=then.time), replace(then, time=None, early=False)
-    ko, en = join(first, then)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), name, tense, *verb_and_object(then), (verb_and_object(first),))
+    if _clash(first, then): raise LookupError
+    honour = isinstance(first.subject, Person) and first.subject.honour
+    first, then = _share(replace(first, topic=r.choice(('은/는', '께서는')) if honour else '은/는'), then)
+    return make_example(join(first, then), name, tense, *verb_and_object(then), (verb_and_object(first),), question)
 
 # %% ../nbs/93_grammar.ipynb #0de4c71b
 @drawn_pattern('in_turn', 4)
@@ -596,6 +679,7 @@ def draw_in_turn(
     "Draw one thing and then another"
     return _two(r, _chainable, lambda v: _chainable(v) or v.ko == '가다' and 'daily' in v.flags, 'in_turn', say_in_turn)
 
+# %% ../nbs/93_grammar.ipynb #0f4b5ab4
 def _time_clause(name, join):
     def draw(r): return _two(r, lambda v: _chainable(v) and (name == 'after' or is_lasting(v)), _chainable, name, join,
                              question=r.random() < .12)
@@ -604,24 +688,29 @@ def _time_clause(name, join):
 PATTERNS['after'] = 3, _time_clause('after', say_after)
 PATTERNS['before'] = 3, _time_clause('before', say_before)
 
+# %% ../nbs/93_grammar.ipynb #1c8e5c4d
+def _draw_main(r, aside, tense, level):
+    "What one does while doing `aside`, a verb and an object"
+    fine = [v for v in verbs_for(_chainable, tense)[0] if v.ko in _beside[aside] and v.en not in ('brush', 'take')]
+    c = draw_clause(r, tense, verb=r.choice(fine), level=level, middle=False, chances=(.3, .25*(aside[0] != '걷다'), .1),
+                    kinds='none I kin name')
+    if is_now(c) or is_of_class(c.object, '문자') or (c.time and c.time.ko in ('곧', '나중에')): raise LookupError
+    if is_of_class(c.object, 'drink', 'news', 'tv') and c.verb.ko == aside[0]: raise LookupError
+    return c
+
+# %% ../nbs/93_grammar.ipynb #24d9bb37
 @drawn_pattern('meanwhile', 2.5)
 def draw_meanwhile(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw two things at once"
     tense, level, (verb, thing) = r.choice(('past', 'present', 'present')), draw_level(r), r.choice(_asides)
-    fine = [v for v in verbs_for(_chainable, tense)[0] if v.ko in _beside[verb, thing]
-            and v.en not in ('brush', 'take')]
-    main = draw_clause(r, tense, verb=r.choice(fine), level=level, middle=False, chances=(.3, .25*(verb != '걷다'), .1),
-                       kinds='none I kin name')
-    if is_now(main) or is_of_class(main.object, '문자') or (main.time and main.time.ko in ('곧', '나중에')): raise LookupError
-    if is_of_class(main.object, 'drink', 'news', 'tv') and main.verb.ko == verb: raise LookupError
-    aside = replace(make_clause(verb, thing, main.subject.ko if main.subject else '', tense=tense, level=level),
-                    topic='은/는',
-                    bare=True, time=main.time)
-    main = replace(main, early=False, time=None)
-    ko, en = say_meanwhile(aside, main)
-    return Example(ko + '.', make_sentence(en), 'meanwhile', tense, *verb_and_object(main), (verb_and_object(aside),))
+    main = _draw_main(r, (verb, thing), tense, level)
+    aside = make_clause(verb, thing, main.subject.ko if main.subject else '', tense=tense, level=level, topic='은/는',
+                        bare=True)
+    aside, main = replace(aside, time=main.time), replace(main, early=False, time=None)
+    return make_example(say_meanwhile(aside, main), 'meanwhile', tense, *verb_and_object(main),
+                        (verb_and_object(aside),))
 
 # %% ../nbs/93_grammar.ipynb #3fda4c7b
 def say_contrast(
@@ -645,6 +734,7 @@ def _differing(v):
     if v.ko in ('좋아하다', '싫어하다'): return True
     return 'daily' in v.flags and v.object and v.article != 'poss' and v.object[0][0] != '@' and is_lasting(v)
 
+# %% ../nbs/93_grammar.ipynb #53d41dda
 @drawn_pattern('but', 3.5)
 def draw_contrast(
     r:random.Random, # Source of chance
@@ -653,25 +743,25 @@ def draw_contrast(
     tense, level = r.choice(('past', 'present', 'present')), draw_level(r)
     c = draw_clause(r, tense, needs=_differing, level=level, kinds='I name kin', fit=None, chances=(0, 0, .1))
     if not isinstance(c.object, Noun): raise LookupError
-    other = draw_companion(r, c.subject)
-    thing = r.choice(lexicon_members(*c.verb.object))
-    negative = r.random() < .4
+    other, thing, negative = draw_companion(r, c.subject), r.choice(lexicon_members(*c.verb.object)), r.random() < .4
     kindred = isinstance(thing, Noun) and thing != c.object and are_comparable(thing, c.object)
     if other is None or not (negative or kindred): raise LookupError
     c = replace(c, topic='은/는', polite=False)
-    d = replace(c, subject=other, object=c.object if negative else thing, modifier=None if not negative else c.modifier)
-    ko, en = say_contrast(c, d, negative)
-    return Example(ko + '.', make_sentence(en), 'but', tense, *verb_and_object(c),
-                   () if negative else (verb_and_object(d),))
+    d = replace(c, subject=other) if negative else replace(c, subject=other, object=thing, modifier=None)
+    return make_example(say_contrast(c, d, negative), 'but', tense, *verb_and_object(c),
+                        () if negative else (verb_and_object(d),))
 
 # %% ../nbs/93_grammar.ipynb #a0fec68c
 _bad = {a for a in ADJECTIVES if 'negative' in a.flags or a.ko in '비싸다 무겁다 어렵다 맵다 짜다 작다 복잡하다 낮다'.split()}
 _good = {a for a in ADJECTIVES if a.ko in ('좋다 예쁘다 멋있다 맛있다 편하다 재미있다 빠르다 깨끗하다 싸다 가볍다 조용하다 넓다 따뜻하다 귀엽다 아름답다 신선하다 '
                                            '부드럽다 밝다 쉽다 안전하다 친절하다').split()}
+
+# %% ../nbs/93_grammar.ipynb #b9f25ae0
 _opposite = {frozenset(p.split('/')) for p in '''비싸다/싸다 무겁다/가볍다 어렵다/쉽다 더럽다/깨끗하다 나쁘다/좋다 불편하다/편하다
     느리다/빠르다 시끄럽다/조용하다 좁다/넓다 어둡다/밝다 딱딱하다/부드럽다 지루하다/재미있다 맛없다/맛있다 위험하다/안전하다 이상하다/좋다
     짜다/좋다 지루하다/좋다 맛없다/좋다 어렵다/좋다 위험하다/좋다 더럽다/아름답다 나쁘다/재미있다'''.split()}
 
+# %% ../nbs/93_grammar.ipynb #52997f53
 @lru_cache(None)
 def _sides():
     "Pairs of adjectives that one thing can have both, one good and one bad"
@@ -694,11 +784,11 @@ def say_two_sides(
 )->tuple[str,str]: # Korean, English
     "Say that something is this but that"
     ko, en = topic_phrase(thing, which, level)
-    past = ('았/었',)*(tense == 'past')
-    return (f'{attach_particle(ko, "은/는")} {inflect_korean(one, *past, "지만")} '
-            f'{inflect_korean(other, *sentence_endings(level, tense))}',
+    first = inflect_korean(one, *(('았/었',)*(tense == 'past')), '지만')
+    return (join_words(attach_particle(ko, '은/는'), first, inflect_korean(other, *sentence_endings(level, tense))),
             finite_clause(be_phrase(f'{one.en} but {other.en}'), en, agreeing_pronoun(thing), tense))
 
+# %% ../nbs/93_grammar.ipynb #d384cd97
 @drawn_pattern('two_sided', 2.5)
 def draw_two_sides(
     r:random.Random, # Source of chance
@@ -706,8 +796,8 @@ def draw_two_sides(
     "Draw something with two sides"
     thing, a, b = r.choice(_sides())
     tense = r.choice(('past', 'present', 'present'))
-    ko, en = say_two_sides(thing, a, b, draw_determiner(r, thing), tense, draw_level(r))
-    return Example(ko + '.', make_sentence(en), 'two_sided', tense, b.ko, thing.ko, ((a.ko, thing.ko),))
+    pair = say_two_sides(thing, a, b, draw_determiner(r, thing), tense, draw_level(r))
+    return make_example(pair, 'two_sided', tense, b.ko, thing.ko, ((a.ko, thing.ko),))
 
 # %% ../nbs/93_grammar.ipynb #873bccad
 @dataclass(frozen=True)
@@ -720,6 +810,7 @@ class Cause:
     kind:str # `adjective`, `weather`, `rain`, `have`, `lack`
     effects:tuple # `verb:object`, or `-verb:object` for what one then doesn't do
 
+# %% ../nbs/93_grammar.ipynb #515680f1
 CAUSES = load_lexicon('causes', Cause, effects=',')
 
 # %% ../nbs/93_grammar.ipynb #9364ded3
@@ -729,11 +820,11 @@ def cause_korean(
     honour:bool=False, # Is it the state of somebody honoured?
 )->str: # Korean
     "Say a cause in Korean"
-    inner = honour and cause.kind not in ('weather', 'rain')
+    if honour and cause.kind not in ('weather', 'rain'): suffixes = '(으)시', *suffixes
     return join_words(cause.noun and attach_particle(cause.noun, '이/가'),
-                      conjugate(cause.ko, *(('(으)시',)*inner), *suffixes,
-            irregular=cause.irregular or None))
+                      conjugate(cause.ko, *suffixes, irregular=cause.irregular or None))
 
+# %% ../nbs/93_grammar.ipynb #a218b987
 def cause_english(
     cause:Cause, # The cause
     subject:str='I', # Who is concerned
@@ -757,19 +848,34 @@ def effect_clause(
     verb, _, thing = text.removeprefix('-').partition(':')
     return replace(make_clause(verb, thing), **fields), text[0] == '-'
 
+# %% ../nbs/93_grammar.ipynb #f485f6a2
+def _own_state(cause, then):
+    "Whether the cause is the state of the person who acts"
+    return cause.kind not in ('weather', 'rain') and isinstance(then.subject, Person)
+
+# %% ../nbs/93_grammar.ipynb #52f3e381
+def _given(cause, then, suffix, negative, lead):
+    "Korean of a cause and what follows; with `lead`, the subject comes before both"
+    who = attach_particle(person_korean(then.subject, then.level), '은/는') if lead else ''
+    return join_words(who, cause_korean(cause, suffix, honour=is_honoured(then)),
+                      korean_clause(then, *(('지 않',)*negative), skip='subject' if lead else ''))
+
+# %% ../nbs/93_grammar.ipynb #5d202e63
+def _therefore(cause, then, tense, negative):
+    "English of what follows, with a pronoun for somebody who has been named"
+    subject, person = english_subject(then)
+    return finite_clause(english_phrase(then), person if _own_state(cause, then) else subject, person, tense, negative)
+
+# %% ../nbs/93_grammar.ipynb #f7fe2031
 def say_so(
     cause:Cause, # The cause
     then:Clause, # What follows
     negative:bool=False, # Or rather doesn't
 )->tuple[str,str]: # Korean, English
     "Say what was done and why, 아/어서"
-    subject, person = english_subject(then)
-    own = cause.kind not in ('weather', 'rain') and isinstance(then.subject, Person)
-    lead = attach_particle(person_korean(then.subject, then.level), '은/는') if own else ''
-    ko = join_words(lead, cause_korean(cause, '아/어서', honour=is_honoured(then)),
-               korean_clause(then, *(('지 않',)*negative), skip='subject' if own else ''))
-    return ko, f'{cause_english(cause, subject, person, "past")}, so ' + \
-        finite_clause(english_phrase(then), person if own else subject, person, then.tense, negative)
+    reason = cause_english(cause, *english_subject(then), 'past')
+    return (_given(cause, then, '아/어서', negative, _own_state(cause, then)),
+            f'{reason}, so {_therefore(cause, then, then.tense, negative)}')
 
 # %% ../nbs/93_grammar.ipynb #6a4fdd3b
 def say_whenever(
@@ -778,15 +884,10 @@ def say_whenever(
     negative:bool=False, # Or doesn't
 )->tuple[str,str]: # Korean, English
     "Say what one does whenever something is so, (으)ㄹ 때"
-    subject, person = english_subject(then)
-    own = cause.kind not in ('weather', 'rain') and isinstance(then.subject, Person)
-    lead = attach_particle(person_korean(then.subject, then.level), '은/는') if isinstance(then.subject, Person) else ''
-    ko = join_words(lead, cause_korean(cause, '(으)ㄹ 때', honour=is_honoured(then)),
-               korean_clause(then, *(('지 않',)*negative), skip='subject'))
-    return ko, f'when {cause_english(cause, subject, person)}, ' + finite_clause(english_phrase(then),
-                                                                                 person if own else subject,
-            person, 'present', negative)
+    ko = _given(cause, then, '(으)ㄹ 때', negative, isinstance(then.subject, Person))
+    return ko, f'when {cause_english(cause, *english_subject(then))}, {_therefore(cause, then, "present", negative)}'
 
+# %% ../nbs/93_grammar.ipynb #4aebef2f
 def say_if(
     cause:Cause, # The condition
     then:Clause, # What one will do
@@ -794,50 +895,54 @@ def say_if(
     please:bool=False, # Is the listener asked to?
 )->tuple[str,str]: # Korean, English
     "Say what will be if something is so, (으)면"
-    subject, person = english_subject(then)
-    own = cause.kind not in ('weather', 'rain') and isinstance(then.subject, Person)
     if please:
         ko, en = say_request(then)
         given = cause_korean(cause, '(으)면', honour=then.polite)
         return f'{given} {ko}', f'if {cause_english(cause, "you", "you")}, {en}'
-    lead = attach_particle(person_korean(then.subject, then.level), '은/는') if isinstance(then.subject, Person) else ''
-    ko = join_words(lead, cause_korean(cause, '(으)면', honour=is_honoured(then)),
-               korean_clause(then, *(('지 않',)*negative), skip='subject'))
-    return ko, f'if {cause_english(cause, subject, person)}, ' + finite_clause(english_phrase(then),
-                                                                               person if own else subject,
-            person, 'future', negative)
+    ko = _given(cause, then, '(으)면', negative, isinstance(then.subject, Person))
+    return ko, f'if {cause_english(cause, *english_subject(then))}, {_therefore(cause, then, "future", negative)}'
 
 # %% ../nbs/93_grammar.ipynb #a6b54af7
-def _because(name, join, tense, weight):
+def _set_scene(r, cause, then, negative):
+    "Perhaps add a place and a day to what follows from a cause"
+    o, anywhere = then.object, cause.kind not in ('weather', 'rain') and cause.ko not in ('아프다', '행복하다')
+    if anywhere and then.verb.places and not negative and not isinstance(o, Place) and r.random() < .25:
+        then = replace(then, place=PLACE_OF[r.choice(then.verb.places)])
+    days = dict(past=('어제', '오늘'), future=('내일', '이번 주말에', '오늘 밤에')).get(then.tense)
+    if days and r.random() < .3 and not is_of_class(o, 'meal'):
+        then = replace(then, time=r.choice([t for t in TIMES if t.ko in days]))
+    return then
+
+# %% ../nbs/93_grammar.ipynb #5f6580b7
+def _because(name, weight, join, tense):
+    "Register a pattern of a cause and what follows"
     def draw(r):
         cause, level = r.choice(CAUSES), draw_level(r)
         subject = draw_subject(r, VERB_OF['읽다'], False, level, 'none I kin name we')
-        i = r.randrange(len(cause.effects))
-        then, negative = effect_clause(cause, i, subject=subject, tense=tense, level=level, bare=True, topic='은/는')
-        o, inside = then.object, cause.kind not in ('weather', 'rain') and cause.ko not in ('아프다', '행복하다')
+        index = r.randrange(len(cause.effects))
+        then, negative = effect_clause(cause, index, subject=subject, tense=tense, level=level, bare=True, topic='은/는')
         if cause.noun == '돈' and cause.kind == 'have' and tense == 'past': raise LookupError
+        o = then.object
         if isinstance(o, Person) and (o == subject or (o.kind == 'kin' and not may_mention_kin(subject))):
             raise LookupError
-        if inside and then.verb.places and not negative and not isinstance(o, Place) and r.random() < .25:
-            then = replace(then, place=PLACE_OF[r.choice(then.verb.places)])
-        days = dict(past=('어제', '오늘'), future=('내일', '이번 주말에', '오늘 밤에')).get(tense)
-        if days and r.random() < .3 and not is_of_class(o, 'meal'):
-            then = replace(then, time=r.choice([t for t in TIMES if t.ko in days]))
-        ko, en = join(cause, then, negative)
-        return Example(ko + '.', make_sentence(en), name, tense, *verb_and_object(then))
-    return weight, draw
+        then = _set_scene(r, cause, then, negative)
+        return make_example(join(cause, then, negative), name, tense, *verb_and_object(then))
+    PATTERNS[name] = weight, draw
 
+# %% ../nbs/93_grammar.ipynb #e4d3db3f
 def _please_if(r):
+    "Draw a request on a condition"
     cause, level = r.choice(CAUSES), r.choice(('해요체', '합쇼체'))
     then, negative = effect_clause(cause, r.randrange(len(cause.effects)), level=level, bare=True, dropped='you',
                                    kin='your')
     if negative: raise LookupError
-    ko, en = say_if(cause, replace(then, polite=r.random() < .5), please=True)
-    return Example(ko + '.', make_sentence(en), 'please_if', 'present', *verb_and_object(then))
+    pair = say_if(cause, replace(then, polite=r.random() < .5), please=True)
+    return make_example(pair, 'please_if', 'present', *verb_and_object(then))
 
-PATTERNS['so']        = _because('so', say_so, 'past', 5)
-PATTERNS['whenever']  = _because('whenever', say_whenever, 'present', 3.5)
-PATTERNS['if']        = _because('if', say_if, 'future', 4)
+# %% ../nbs/93_grammar.ipynb #375510e3
+_because('so', 5, say_so, 'past')
+_because('whenever', 3.5, say_whenever, 'present')
+_because('if', 4, say_if, 'future')
 PATTERNS['please_if'] = 1, _please_if
 
 # %% ../nbs/93_grammar.ipynb #629ae18a
@@ -846,43 +951,45 @@ def say_purpose(
     going:Clause, # 가다 or 오다 with its place
 )->tuple[str,str]: # Korean, English
     "Say where one goes and what for, (으)러 가다"
-    subject, person = english_subject(going)
     aim = replace(clause, subject=None, time=None, place=None, polite=False)
-    parts = korean_clause(aim, end=('(으)러',))
-    vp = english_phrase(going, time=join_words('to '
-        + base_form(english_phrase(replace(clause, tense=going.tense, time=None, place=None,
-            subject=going.subject, dropped=person))),
-                                   going.time and going.time.position == 'end' and going.time.en or ''))
-    return korean_clause(going, object=f'{parts} {attach_particle(going.object.ko, "에")}'), finite_clause(vp, subject,
-        person, going.tense,
-            False, going.question, english_adverb(going))
+    errand = f'{korean_clause(aim, end=("(으)러",))} {attach_particle(going.object.ko, "에")}'
+    subject, person = english_subject(going)
+    said = english_phrase(replace(aim, tense=going.tense, subject=going.subject, dropped=person))
+    when = going.time.en if going.time and going.time.position == 'end' else ''
+    vp = english_phrase(going, time=join_words('to ' + base_form(said), when))
+    return (korean_clause(going, object=errand),
+            finite_clause(vp, subject, person, going.tense, False, going.question, english_adverb(going)))
 
+# %% ../nbs/93_grammar.ipynb #ddd36742
+def _is_errand(verb):
+    "Whether one goes somewhere to do it"
+    return (verb.places and is_volitional(verb) and is_lasting(verb) and 'worn' not in verb.flags and verb.en != 'spend'
+            and verb.ko not in ('운전하다', '타다', '샤워하다', '걷다', '줍다', '시작하다'))
+
+# %% ../nbs/93_grammar.ipynb #b6227f63
 @drawn_pattern('errand', 4)
 def draw_errand(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw an errand"
     tense, question = r.choice(('past', 'present', 'future')), r.random() < .2
-    c = draw_clause(r, tense, needs=lambda v: bool(v.places) and is_volitional(v) and is_lasting(v)
-                    and 'worn' not in v.flags
-                    and v.ko not in ('운전하다', '타다', '샤워하다', '걷다', '줍다', '시작하다') and v.en not in ('spend',),
-                    anytense=True, question=question, fit=None, chances=(0, 1, .15), kinds='none I name kin we')
+    c = draw_clause(r, tense, needs=_is_errand, anytense=True, question=question, fit=None, chances=(0, 1, .15),
+                    kinds='none I name kin we')
     if c.place not in lexicon_members('@town', '@outdoor'): raise LookupError
     if c.place.ko in ('학교', '대학교', '회사', '마당', '정원'): raise LookupError
     going = draw_clause(r, tense, verb=VERB_OF['가다'], object=c.place, subject=c.subject, question=question,
                         chances=(.6, 0, 0), level=c.level)
     if is_now(going) or (tense == 'present' and not going.time and question): raise LookupError
-    ko, en = say_purpose(c, going)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'errand', tense, *verb_and_object(c), (('가다', c.place.ko),))
+    return make_example(say_purpose(c, going), 'errand', tense, *verb_and_object(c), (('가다', c.place.ko),), question)
 
 # %% ../nbs/93_grammar.ipynb #c1552834
 _sky = dict(비=('오다', 'rain'), 눈=('오다', 'snow'), 바람=('불다', 'windy'))
 _air = {'춥다':('ㅂ','cold'), '덥다':('ㅂ','hot'), '따뜻하다':('','warm'), '시원하다':('','cool'), '맑다':('','clear'),
         '흐리다':('','cloudy'), '좋다':('','nice'), '나쁘다':('','bad')}
 
+# %% ../nbs/93_grammar.ipynb #b2d4024b
 def say_rain(
-    noun:str='비', # 비 or 눈
+    noun:str='비', # 비, 눈 or 바람
     tense:str='present', # `past`, `present` or `future`
     level:str='해요체', # Politeness
     question:bool=False, # Is it asked?
@@ -895,10 +1002,12 @@ def say_rain(
     vp = VerbPhrase(en, join_words(place and place.at, time and time.en))
     if noun == '바람': vp = be_phrase(base_form(vp))
     elif tense == 'present': vp = be_phrase(gerund_form(vp))
-    ko = join_words(time and time.ko, place and attach_particle(place.ko, '에'), attach_particle(noun, '이/가'),
-               conjugate(verb, *(('지 않',)*negative), *sentence_endings(level, tense, question)))
-    return ko, finite_clause(vp, 'it', 'it', tense, negative, question)
+    said = conjugate(verb, *(('지 않',)*negative), *sentence_endings(level, tense, question))
+    where = place and attach_particle(place.ko, '에')
+    return (join_words(time and time.ko, where, attach_particle(noun, '이/가'), said),
+            finite_clause(vp, 'it', 'it', tense, negative, question))
 
+# %% ../nbs/93_grammar.ipynb #7cc486a7
 def say_weather(
     ko:str='춥다', # A Korean adjective
     tense:str='present', # `past`, `present` or `future`
@@ -912,31 +1021,31 @@ def say_weather(
     irregular, en = _air[ko]
     word = conjugate(ko, *(('지 않',)*negative), *sentence_endings(level, tense, question), irregular=irregular or None)
     vp = be_phrase(join_words(en, place and place.at, time and time.en))
-    return join_words(time and time.ko, place and attach_particle(place.ko, '은/는'), '날씨가', word), finite_clause(vp,
-        'the weather', 'it',
-            tense, negative, question)
+    where = place and attach_particle(place.ko, '은/는')
+    return (join_words(time and time.ko, where, '날씨가', word),
+            finite_clause(vp, 'the weather', 'it', tense, negative, question))
 
 # %% ../nbs/93_grammar.ipynb #3c6aea85
+_weather_days = dict(past='어제,그저께,어젯밤에,지난 주말에,오늘 아침에,지난 토요일에', present='지금,오늘',
+                     future='내일,모레,이번 주말에,다음 주에,오늘 밤에,내일 아침에,금요일에,일요일에')
+
+# %% ../nbs/93_grammar.ipynb #33ddf365
 @drawn_pattern('the_weather', 4)
 def draw_weather(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw some weather"
-    tense, level, question, negative = r.choice(('past', 'present',
-            'future')), draw_level(r), r.random() < .25, r.random() < .2
+    tense, level, question = r.choice(('past', 'present', 'future')), draw_level(r), r.random() < .25
+    negative, days = r.random() < .2, _weather_days[tense].split(',')
     if question and negative: raise LookupError
-    fine = dict(past='어제,그저께,어젯밤에,지난 주말에,오늘 아침에,지난 토요일에', present='지금,오늘',
-                future='내일,모레,이번 주말에,다음 주에,오늘 밤에,내일 아침에,금요일에,일요일에')
-    time = r.choice([t for t in TIMES if t.ko in fine[tense].split(',')]) if r.random() < .75 else None
+    time = r.choice([t for t in TIMES if t.ko in days]) if r.random() < .75 else None
     place = r.choice(lexicon_members('@city', '@country', '시골')) if r.random() < .35 else None
-    stop = '?' if question else '.'
+    how = tense, level, question, negative, time, place
     if r.random() < .5:
         noun = r.choice(('비', '비', '눈', '눈', '바람'))
-        ko, en = say_rain(noun, tense, level, question, negative, time, place)
-        return Example(ko + stop, make_sentence(en, stop), 'rain', tense, _sky[noun][0], noun)
+        return make_example(say_rain(noun, *how), 'rain', tense, _sky[noun][0], noun, question=question)
     adjective = r.choice(list(_air))
-    ko, en = say_weather(adjective, tense, level, question, negative, time, place)
-    return Example(ko + stop, make_sentence(en, stop), 'weather', tense, adjective, '날씨')
+    return make_example(say_weather(adjective, *how), 'weather', tense, adjective, '날씨', question=question)
 
 # %% ../nbs/93_grammar.ipynb #9c35c67b
 def draw_example(
@@ -948,6 +1057,7 @@ def draw_example(
         try: return PATTERNS[name][1](r)
         except LookupError: continue
 
+# %% ../nbs/93_grammar.ipynb #d3f474d7
 def generate_examples(
     n:int, # How many pairs
     seed:int=1, # Another seed, other pairs

@@ -26,6 +26,7 @@ _letters = dict(L='엘', M='엠', N='엔', R='알')
 _sounds = {'ng':'잉', 'll?e?':'일', 'mm?e?|mb':'임', 'nn?e?':'인', '(?<![aeiou])[aeiou]pp?':'입',
            '(?<![aeiou])[aeiou]tt?':'잇', '(?<![aeiou])[aeiou]c?k|ook':'익'}
 
+# %% ../nbs/90_hangul.ipynb #93b23bba
 def _latin_end(word):
     "A syllable that ends as `word`, in Latin letters, ends when it is read aloud"
     if word.isupper() or len(word) == 1: return _letters.get(word[-1].upper(), '이')
@@ -51,16 +52,22 @@ def final_consonant(
 # %% ../nbs/90_hangul.ipynb #ae6e166e
 _pronouns = {'나가':'내가', '저가':'제가', '너가':'네가', '누구가':'누가'}
 
+# %% ../nbs/90_hangul.ipynb #295c1974
+def _two_forms(particle):
+    "The form of `particle` after a consonant and that after a vowel, which is empty if there is but one form"
+    closed, slash, opened = re.sub(r'^\((이|으)\)(.+)$', r'\1\2/\2', particle).partition('/')
+    if slash and not (opened and (closed[:1] in tuple('은을이으아') or closed == '과')):
+        raise ValueError(f'{particle!r}: write the form that follows a consonant first, as in 은/는')
+    return closed, opened
+
+# %% ../nbs/90_hangul.ipynb #73fbf1af
 def attach_particle(
     noun:str, # A noun, or a phrase that ends in one
     particle:str, # A particle; pairs are written consonant form first, as in 은/는, or as (으)로
 )->str: # `noun` and the fitting form of `particle`, NFC
     "Put `particle` on `noun` in the form that the end of `noun` asks for"
-    noun, particle = normalize('NFC', noun), normalize('NFC', particle)
-    closed, slash, opened = re.sub(r'^\((이|으)\)(.+)$', r'\1\2/\2', particle).partition('/')
-    if not slash: return noun + particle
-    if not opened or not (closed[:1] in tuple('은을이으아') or closed == '과'):
-        raise ValueError(f'{particle!r}: write the form that follows a consonant first, as in 은/는')
+    noun, (closed, opened) = normalize('NFC', noun), _two_forms(normalize('NFC', particle))
+    if not opened: return noun + closed
     tail = final_consonant(noun)
     if not tail or (tail == 'ㄹ' and closed[0] == '으'): closed = opened
     start = noun.rfind(' ') + 1
@@ -123,6 +130,7 @@ def is_bright(
 _merged = {'ㅏ아':'ㅏ', 'ㅓ어':'ㅓ', 'ㅕ어':'ㅕ', 'ㅐ어':'ㅐ', 'ㅔ어':'ㅔ',
            'ㅗ아':'ㅘ', 'ㅜ어':'ㅝ', 'ㅣ어':'ㅕ', 'ㅚ어':'ㅙ'}
 
+# %% ../nbs/90_hangul.ipynb #c890d9e1
 def contract_vowels(
     stem:str, # Stem of a verb or adjective
     vowel:str, # 아 or 어
@@ -143,6 +151,7 @@ def _drop_eu(stem):
 # %% ../nbs/90_hangul.ipynb #798fb3af
 _this_and_that = ('이렇', '그렇', '저렇', '요렇', '고렇', '조렇', '어떻', '아무렇')
 
+# %% ../nbs/90_hangul.ipynb #0da33b1d
 def _drop_h(stem):
     "The stem 빨갛, 그렇 ... merged with 아 or 어"
     lead, vowel, _ = decompose(stem[-1])
@@ -218,6 +227,7 @@ def _add_suffix(stem, suffix, irregular):
 # %% ../nbs/90_hangul.ipynb #fde0b42c
 _left_behind = {'거':'noun', '것':'noun', '거이':'이다', '것이':'이다', '아니':'이다', '모르':'르', '어렵':'ㅂ', '쉽':'ㅂ'}
 
+# %% ../nbs/90_hangul.ipynb #f88fec6f
 def _next_class(suffix):
     "The class of the word that a parsed `suffix` leaves behind"
     return '시' if suffix.last.endswith('시') else _left_behind.get(suffix.last)
@@ -226,6 +236,7 @@ def _next_class(suffix):
 _class_ends = {'ㅂ':'ㅂ', 'ㄷ':'ㄷ', 'ㅅ':'ㅅ', 'ㅎ':'ㅎ', 'ㄹ':'ㄹ', '르':'ㄹㅡ', '러':'ㄹㅡ', '으':'ㅡ',
                '우':'ㅍㅜ', '여':'ㅎㅏ', '시':'ㅅㅣ', '이다':'ㅇㅣ'}
 
+# %% ../nbs/90_hangul.ipynb #b5252643
 def _check_class(stem, irregular):
     "The class of `stem`, if it can be right"
     if stem.split(' ')[-1] in ('이', '아니'): return '이다'

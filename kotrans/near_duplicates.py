@@ -10,6 +10,7 @@ import re
 from functools import cache
 from itertools import chain,islice,pairwise
 import numpy as np
+from fastcore.basics import patch
 from .cleaning import alnum_key,key_similarity
 from .formats import import_extra
 
@@ -26,6 +27,7 @@ def _key_letters():
     special = np.array([len(k)>1 or k>='\uffff' for k in keys]+[True])
     return letters,special
 
+# %% ../nbs/24_near_duplicates.ipynb #6a664a72
 def _code_points(texts): return np.frombuffer(''.join(texts).encode('utf-32-le', 'surrogatepass'), np.uint32)
 
 # %% ../nbs/24_near_duplicates.ipynb #62ecaa1c
@@ -61,6 +63,7 @@ def _trigrams(codes, ends):
 # %% ../nbs/24_near_duplicates.ipynb #8c820697
 def _mix(h): h = (h ^ h>>np.uint64(31))*np.uint64(0x9E3779B97F4A7C15); return h ^ h>>np.uint64(29)
 
+# %% ../nbs/24_near_duplicates.ipynb #5236ccd0
 def _signatures(trigrams, number):
     "MinHash signatures of many keys, `[keys, 64]`"
     rensa = import_extra('rensa', 'rensa', 'looking for near-duplicates')
@@ -69,6 +72,7 @@ def _signatures(trigrams, number):
     rows = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, starts, _BANDS*_ROWS, 1).to_rows()
     return np.fromiter(chain.from_iterable(rows), np.uint64, _BANDS*_ROWS*len(number)).reshape(-1, _BANDS*_ROWS)
 
+# %% ../nbs/24_near_duplicates.ipynb #141d99e2
 def _places(codes, ends):
     "Where in the table each key stands, for each band: `[keys, 16]`"
     band = _signatures(*_trigrams(codes, ends)).reshape(-1, _ROWS)
@@ -87,6 +91,7 @@ def _chunks(groups, chunk=500):
         keys = [text[a:b] for a,b in pairwise(cuts)]
         yield [tuple(keys[i:i+size]) for i in range(0, len(keys), size)],_places(codes, ends[::size])
 
+# %% ../nbs/24_near_duplicates.ipynb #940ccdc2
 def _with_places(groups): return chain.from_iterable(zip(*c) for c in _chunks(groups))
 
 # %% ../nbs/24_near_duplicates.ipynb #f7ab5bb4
@@ -98,24 +103,28 @@ class NearIndex:
         self.threshold,self.added,self.exact = threshold,[],{}
         self.table = np.zeros(_BANDS*_PLACES, np.int32)     # number of the group that came last, from 1; 0 for none
 
-    def add(self,
-        keys:tuple, # `alnum_key` of each text of a group
-        places, # Where it stands in the table, `[16]`
-    ):
-        "Remember a group"
-        self.exact.setdefault(keys, len(self.added)); self.added.append(keys); self.table[places] = len(self.added)
+# %% ../nbs/24_near_duplicates.ipynb #c2d40d89
+@patch
+def add(self:NearIndex,
+    keys:tuple, # `alnum_key` of each text of a group
+    places, # Where it stands in the table, `[16]`
+):
+    "Remember a group"
+    self.exact.setdefault(keys, len(self.added)); self.added.append(keys); self.table[places] = len(self.added)
 
-    def find(self,
-        keys:tuple, # `alnum_key` of each text of a group
-        places, # Where it stands in the table, `[16]`
-        same=lambda i: True, # What else must hold of group number `i`
-    )->int|None: # Number of an added group of which each text is near to its counterpart, or nothing
-        "Look for a near-duplicate: equal keys first, then the candidates, the earliest first"
-        if not any(keys): return None
-        if keys in self.exact: return self.exact[keys]
-        for i in sorted({*self.table[places].tolist()}-{0}):
-            alike = zip(keys, self.added[i-1])
-            if same(i-1) and all(key_similarity(a, b)>=self.threshold for a,b in alike): return i-1
+# %% ../nbs/24_near_duplicates.ipynb #eaf632c3
+@patch
+def find(self:NearIndex,
+    keys:tuple, # `alnum_key` of each text of a group
+    places, # Where it stands in the table, `[16]`
+    same=lambda i: True, # What else must hold of group number `i`
+)->int|None: # Number of an added group of which each text is near to its counterpart, or nothing
+    "Look for a near-duplicate: equal keys first, then the candidates, the earliest first"
+    if not any(keys): return None
+    if keys in self.exact: return self.exact[keys]
+    for i in sorted({*self.table[places].tolist()}-{0}):
+        alike = zip(keys, self.added[i-1])
+        if same(i-1) and all(key_similarity(a, b)>=self.threshold for a,b in alike): return i-1
 
 # %% ../nbs/24_near_duplicates.ipynb #9dd4cb1d
 def near_copies(
@@ -137,6 +146,7 @@ def near_copies(
 # %% ../nbs/24_near_duplicates.ipynb #f7dcd16e
 def _digits(pair): return [re.findall(r'\d', s) for s in pair]
 
+# %% ../nbs/24_near_duplicates.ipynb #8b550a8a
 def near_duplicates(
     pairs:list, # Clean pairs
     threshold:float, # Similarity from which on two sentences are near-duplicates, 0 to 1

@@ -6,6 +6,7 @@
 __all__ = ['noam_rate', 'NoamLR', 'LinearDecayLR']
 
 # %% ../nbs/15_noam.ipynb #af9a045a
+from fastcore.basics import patch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from .files import InputError
@@ -34,11 +35,6 @@ class NoamLR(LRScheduler):
         self.d_model,self.warmup_steps,self.factor = d_model,warmup_steps,factor
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self):
-        "Rate of the coming optimizer step, for each group of parameters"
-        rate = noam_rate(self.last_epoch+1, self.d_model, self.warmup_steps, self.factor)
-        return [rate for _ in self.optimizer.param_groups]
-
     def load_state_dict(self,
         state_dict:dict, # From `state_dict` of a scheduler of this class
     ):
@@ -46,6 +42,13 @@ class NoamLR(LRScheduler):
         super().load_state_dict(state_dict)
         self._last_lr = self.get_lr()
         for group,rate in zip(self.optimizer.param_groups, self._last_lr): group['lr'] = rate
+
+# %% ../nbs/15_noam.ipynb #6c676cbf
+@patch
+def get_lr(self:NoamLR):
+    "Rate of the coming optimizer step, for each group of parameters"
+    rate = noam_rate(self.last_epoch+1, self.d_model, self.warmup_steps, self.factor)
+    return [rate for _ in self.optimizer.param_groups]
 
 # %% ../nbs/15_noam.ipynb #15c0a002
 class LinearDecayLR(NoamLR):
@@ -60,20 +63,26 @@ class LinearDecayLR(NoamLR):
         self.last_step,self.turn,self.height = max(1, last_step),1,1.
         super().__init__(optimizer, d_model, warmup_steps, factor)
 
-    def line(self,
-        step:int, # Number of the optimizer step, from 1
-    )->float: # From 1 to 0
-        "Height of the line at a step: `height` at step `turn`, 0 after `last_step`"
-        return self.height*max(0, self.last_step+1-step)/(self.last_step+1-self.turn)
+# %% ../nbs/15_noam.ipynb #08dd4db2
+@patch
+def line(self:LinearDecayLR,
+    step:int, # Number of the optimizer step, from 1
+)->float: # From 1 to 0
+    "Height of the line at a step: `height` at step `turn`, 0 after `last_step`"
+    return self.height*max(0, self.last_step+1-step)/(self.last_step+1-self.turn)
 
-    def get_lr(self):
-        "Rate of the coming optimizer step, for each group of parameters"
-        step,peak = self.last_epoch+1,noam_rate(self.warmup_steps, self.d_model, self.warmup_steps, self.factor)
-        return [peak*min(1, step/self.warmup_steps)*self.line(step) for _ in self.optimizer.param_groups]
+# %% ../nbs/15_noam.ipynb #8b95b575
+@patch
+def get_lr(self:LinearDecayLR):
+    "Rate of the coming optimizer step, for each group of parameters"
+    step,peak = self.last_epoch+1,noam_rate(self.warmup_steps, self.d_model, self.warmup_steps, self.factor)
+    return [peak*min(1, step/self.warmup_steps)*self.line(step) for _ in self.optimizer.param_groups]
 
-    def aim(self,
-        last_step:int, # New last step; one that has passed stands for the coming one
-    ):
-        "Let the line end at another step, from the height that it has now"
-        step = self.last_epoch+1
-        self.height,self.turn,self.last_step = self.line(step),step,max(step, last_step)
+# %% ../nbs/15_noam.ipynb #f971df20
+@patch
+def aim(self:LinearDecayLR,
+    last_step:int, # New last step; one that has passed stands for the coming one
+):
+    "Let the line end at another step, from the height that it has now"
+    step = self.last_epoch+1
+    self.height,self.turn,self.last_step = self.line(step),step,max(step, last_step)

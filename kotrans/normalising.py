@@ -60,14 +60,19 @@ def _fold_table():
         kind,_,code = unicodedata.decomposition(chr(c)).partition(' ')
         if kind in ('<wide>', '<narrow>'): table[c] = int(code, 16)
     return table
+
+# %% ../nbs/22_normalising.ipynb #b6a97ddc
 _FOLD = _fold_table()
 
 # %% ../nbs/22_normalising.ipynb #af5e737d
 _OTHER_WIDTH = re.compile('[\u3164\uff01-\uffef]')
 _INVISIBLE = re.compile('[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e'
                         '\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]')
+
+# %% ../nbs/22_normalising.ipynb #851a1d80
 _FILLER = '\u3164' # Hangul filler, which draws nothing
 
+# %% ../nbs/22_normalising.ipynb #7a5002a7
 def _is_normal(text):
     "Would `normalise` find nothing to do?"
     if not text.isprintable() or '  ' in text or text!=text.strip(): return False
@@ -88,10 +93,12 @@ _TAGS = re.compile(r'''<(a|b|big|em|font|i|p|small|span|strong|sub|sup|tt|u)(?:[
                      | <br[ ]?/?>                                                     # or a line break''', re.I|re.X)
 _ENTITY = re.compile(r'&(?:\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});')
 
+# %% ../nbs/22_normalising.ipynb #24bad75a
 _PASSES = 10 # How deep a sentence may be nested or escaped
 
 def _untag(m): return ' ' if not m[1] else m[2] or ' '
 
+# %% ../nbs/22_normalising.ipynb #386077a8
 def plain_text(
     text:str, # A sentence, perhaps from a web page
 )->str: # Without matching formatting tags and without entities
@@ -113,6 +120,7 @@ def written_numbers(
     "The numbers of `text` as they are written in digits"
     return _NUMBER.findall(text)
 
+# %% ../nbs/22_normalising.ipynb #5dd57c97
 def number_values(
     written:str, # One of `written_numbers`
 )->set: # Numbers (`float`); what has several dots stays a `str`
@@ -126,12 +134,19 @@ def number_values(
 _UNITS = dict(십=10, 백=100, 천=1000, 만=10**4, 억=10**8, 조=10**12,
               hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
 _START = r'(?<!\d)(?<!\d,)'                # not within a number: else a long one is looked at from each of its digits
+
+# %% ../nbs/22_normalising.ipynb #7ef4ad51
 _BIG_KO = re.compile(rf'''{_START} (?: \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+   # 3만, 1억 2천만
                                    (?: \d[\d,]* [백천]? (?!\d) )?                          # the rest below 만: 5천, 500
                         | {_START} \d[\d,]*(?:\.\d+)? 천 (?![가-힣])                       # 2천 alone''', re.X)
+
+# %% ../nbs/22_normalising.ipynb #25f9dd0b
 _PART_KO = re.compile(r'(\d[\d,]*(?:\.\d+)?)\s?([십백천만억조]*)')
+
+# %% ../nbs/22_normalising.ipynb #620df4db
 _BIG_EN = re.compile(_START + r'(\d[\d,]*(?:\.\d+)?)[\s-]*(hundred|thousand|million|billion|trillion)\b', re.I)
 
+# %% ../nbs/22_normalising.ipynb #35d5fb60
 def _product(number, units):
     value = float(number.replace(',', ''))
     for unit in units: value *= _UNITS[unit]
@@ -157,24 +172,32 @@ def numbers(
 _ONES_KO = dict(한=1, 두=2, 세=3, 네=4, 다섯=5, 여섯=6, 일곱=7, 여덟=8, 아홉=9, 석=3, 넉=4)
 _TENS_KO = dict(열=10, 스물=20, 스무=20, 서른=30, 마흔=40, 쉰=50, 예순=60, 일흔=70, 여든=80, 아흔=90)
 _ALONE_KO = dict(하나=1, 둘=2, 셋=3, 넷=4, 다섯=5, 여섯=6, 일곱=7, 여덟=8, 아홉=9)
+
+# %% ../nbs/22_normalising.ipynb #2ae25533
 _COUNTED = '''명 분 사람 개 번 시 살 마리 권 장 잔 병 대 그루 송이 켤레 벌 달 해 주 가지 종류 곳 군데 채 척 통 쌍 조각 줄 칸 배
     차례 단어 글자 단계 그릇 걸음 끼 판 편 부분'''.split() # Counters after native numbers
 
 # %% ../nbs/22_normalising.ipynb #150a4e66
 def _one_of(words): return '(?:' + '|'.join(sorted(words, key=len, reverse=True)) + ')'
 
+# %% ../nbs/22_normalising.ipynb #37d00411
 _NATIVE = re.compile(rf'''(?<![가-힣])
     (?: ({_one_of(_TENS_KO)}) ({_one_of(_ONES_KO)})?   # 열, 열두
       | ({_one_of(_ONES_KO)}) )                        # 세
     \s? {_one_of(_COUNTED)}                            # 명''', re.X)
+
+# %% ../nbs/22_normalising.ipynb #61665427
 _ALONE = re.compile(rf'''(?<![가-힣]) ({_one_of(_ALONE_KO)}) (?:째|[은는이가을를의도만과와로])? (?![가-힣])
                        | (?<![가-힣]) (첫) (?:째|\s?번)   # 첫째, 첫 번째: the first''', re.X)
 
 # %% ../nbs/22_normalising.ipynb #3de89a6f
 _DIGITS_KO = dict(zip('일이삼사오육칠팔구', range(1, 10)))
+
+# %% ../nbs/22_normalising.ipynb #e3305ea2
 _MEASURED = '''년 월 일 시간 분 초 원 명 개 번 살 세 퍼센트 프로 달러 유로 엔 킬로 미터 센티 그램 리터 톤 도 층 페이지 쪽 장 권 대
     마리 가지 사람 점 회 호 배 주 학년 평 광년 위 등 줄 바이트 비트 인분'''.split() # What Sino-Korean numbers count
 
+# %% ../nbs/22_normalising.ipynb #c88363a4
 _TO_9999 = '(?:(?:[이삼사오육칠팔구]?[천백십])+[일이삼사오육칠팔구]?)'
 _SINO = re.compile(rf'''(?<![가-힣\d])
     ( (?: (?:{_TO_9999}|[일이삼사오육칠팔구])? [만억조] \s? )+   # 백이십만
@@ -192,6 +215,7 @@ def _sino(text):
         elif c in '만억조': total += (section+digit or 1)*_UNITS[c]; section = digit = 0
     return total+section+digit
 
+# %% ../nbs/22_normalising.ipynb #f00b7e80
 def _korean_words(text):
     out = {_TENS_KO.get(ten, 0)+_ONES_KO.get(one or single, 0) for ten,one,single in _NATIVE.findall(text)}
     out |= {_ALONE_KO.get(noun, 1) for noun,_ in _ALONE.findall(text)}
@@ -201,10 +225,16 @@ def _korean_words(text):
 _SMALL_EN = '''zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen'''.split()
 _SMALL_EN = {w: i for i,w in enumerate(_SMALL_EN)}
+
+# %% ../nbs/22_normalising.ipynb #16e4d84c
 _TENS_EN = {w: 10*i for i,w in enumerate('twenty thirty forty fifty sixty seventy eighty ninety'.split(), 2)}
 _LONE_EN = dict(first=1, second=2, third=3, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10, twice=2)
+
+# %% ../nbs/22_normalising.ipynb #1f2a202b
 _MONTHS = 'January February March April May June July August September October November December'.split()
 _MONTHS = {m: i for i,m in enumerate(_MONTHS, 1)}
+
+# %% ../nbs/22_normalising.ipynb #cebddd63
 _LONE = re.compile(rf'\b{_one_of(_LONE_EN)}\b', re.I)
 _MONTH = re.compile(rf'\b(?!May\b(?!,? ?\d)){_one_of(_MONTHS)}\b')
 
@@ -226,6 +256,7 @@ def _english_value(text):
         else: part += _SMALL_EN.get(w, 0)+_TENS_EN.get(w, 0)
     return total+part
 
+# %% ../nbs/22_normalising.ipynb #822f8af4
 def _english_words(text):
     out = {_english_value(m[0]) for m in _WORDS_EN.finditer(text) if m[0]}
     return out | {_LONE_EN[w.lower()] for w in _LONE.findall(text)} | {_MONTHS[m] for m in _MONTH.findall(text)}

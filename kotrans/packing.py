@@ -34,6 +34,7 @@ def _can_pack():
     try: return torch.equal(onednn(x, torch.ops.mkldnn._reorder_linear_weight(w)), x@w.T)
     except (AttributeError, RuntimeError): return False
 
+# %% ../nbs/42_packing.ipynb #2ca51ba7
 def _linear(weight, bias, int8=False, relu=False, positive=False):
     "A function that does what a linear layer does, then ReLU if asked for; `positive` if no input is below 0"
     weight,bias = weight.detach(),None if bias is None else bias.detach()
@@ -42,6 +43,7 @@ def _linear(weight, bias, int8=False, relu=False, positive=False):
     def plain(x): return F.linear(x, weight, bias).relu_() if relu else F.linear(x, weight, bias)
     return plain
 
+# %% ../nbs/42_packing.ipynb #b34fa424
 def _packed(weight, bias, relu):
     "`_linear` by oneDNN for several rows, by the plain product for one"
     packed,transposed = torch.ops.mkldnn._reorder_linear_weight(weight),weight.t().contiguous()
@@ -62,6 +64,7 @@ def quantize_rows(
     y = torch.addcmul(_row(low, x.size(1)), x, most/size) if low else x*(most/size)
     return y.round_().to(torch.int8), size
 
+# %% ../nbs/42_packing.ipynb #baf80d5e
 @lru_cache
 def _row(value, n): return torch.full((1, n), float(value))
 
@@ -74,6 +77,7 @@ def _by_int_mm(weight, scale, bias, top, low):
         return y.mul_(scale) if bias is None else torch.addcmul(bias, y, scale, out=y)
     return f
 
+# %% ../nbs/42_packing.ipynb #14379d0f
 def _by_onednn(weight, scale, bias, top, low):
     "The same by oneDNN's product of quantised matrices; for many outputs"
     packed,zero_points = torch.ops.onednn.qlinear_prepack(weight, None),torch.zeros(len(scale), dtype=torch.long)
@@ -106,6 +110,7 @@ def to_int8(
     scale = weight.abs().amax(1).clamp_min(1e-8).float()/127
     return (weight/scale[:, None]).round().to(torch.int8), scale
 
+# %% ../nbs/42_packing.ipynb #71af37a8
 def _linear8(weight, bias, relu=False, positive=False):
     "`_linear` in 8 bits"
     top,have = _int8_routines()
@@ -139,6 +144,7 @@ def output_linear(
     f = _linear(weight, bias, int8)
     return (lambda x: f(x).float()) if weight.dtype.itemsize<4 else f
 
+# %% ../nbs/42_packing.ipynb #44329063
 def _norm(m):
     "A function that normalises as `m` does"
     if not isinstance(m, torch.nn.LayerNorm): return lambda x: x
@@ -183,10 +189,11 @@ class PackedCache:
         self.used,self.position = used,position
         self.weights = None              # the last layer's attention to the source `[batch*heads, rows, src_len]`
 
-    @property
-    def attention(self): # `[batch*rows, src_len]`
-        "Attention of the last step to the source: the mean over the heads of the last layer"
-        return self.weights.unflatten(0, (len(self.mask), -1)).mean(1).flatten(0, 1)
+# %% ../nbs/42_packing.ipynb #07351277
+@patch(as_prop=True)
+def attention(self:PackedCache): # `[batch*rows, src_len]`
+    "Attention of the last step to the source: the mean over the heads of the last layer"
+    return self.weights.unflatten(0, (len(self.mask), -1)).mean(1).flatten(0, 1)
 
 # %% ../nbs/42_packing.ipynb #486c3a02
 @patch
@@ -237,14 +244,19 @@ class PackedTransformer:
         self.source = _linear(*_joined(*keys_values), int8)
         self.output = output_linear(model.output_proj.weight, model.output_proj.bias, int8)
 
-    def parameters(self): # An iterator over `nn.Parameter`
-        "Parameters of the model that was packed"
-        return self.model.parameters()
+# %% ../nbs/42_packing.ipynb #704eeb52
+@patch
+def parameters(self:PackedTransformer): # An iterator over `nn.Parameter`
+    "Parameters of the model that was packed"
+    return self.model.parameters()
 
-    def eval(self): # `self`
-        "Return `self`: a packed model is always in `eval` mode"
-        return self
+# %% ../nbs/42_packing.ipynb #3b6cf7d6
+@patch
+def eval(self:PackedTransformer): # `self`
+    "Return `self`: a packed model is always in `eval` mode"
+    return self
 
+# %% ../nbs/42_packing.ipynb #8f323314
 def _packed_layer(l, int8):
     "Self-attention, feed-forward network and norms of one layer"
     ff1,ff2 = l.ffn.linear1,l.ffn.linear2
@@ -253,6 +265,7 @@ def _packed_layer(l, int8):
                 ff2=_linear(ff2.weight, ff2.bias, int8, positive=True),
                 ffn_norm=_norm(l.ffn_res.norm), first=l.ffn_res.norm_first)
 
+# %% ../nbs/42_packing.ipynb #d948c6c5
 def _packed_cross(l, int8):
     "Cross-attention and its norm of one decoder layer"
     return dict(cross_attn=_Attention(l.cross_attn, int8, cross=True), cross_norm=_norm(l.cross_attn_res.norm))
@@ -375,8 +388,10 @@ def pack(
     if exact is None: return model
     return PackedTransformer(_in_bf16(model) if bf16 else model, int8) if int8 or bf16 else exact
 
+# %% ../nbs/42_packing.ipynb #42ad7a84
 def _in_bf16(model): return deepcopy(model).to(torch.bfloat16)
 
+# %% ../nbs/42_packing.ipynb #dd26f322
 def _tried(model):
     "`model` packed, if it can be and gives the same logits"
     if not isinstance(model, Transformer): return None
@@ -385,6 +400,7 @@ def _tried(model):
         return packed if torch.allclose(_three_steps(model), _three_steps(packed), rtol=1e-3, atol=1e-3) else None
     except (AttributeError, TypeError, RuntimeError, ValueError): return None
 
+# %% ../nbs/42_packing.ipynb #ab06dc23
 def _three_steps(model):
     "Logits after three steps for two sentences, one padded, whose hypotheses multiply and change places"
     device = next(iter(model.parameters())).device

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['NAMES', 'KIN', 'PATTERNS', 'Example', 'fits_tense', 'is_volitional', 'is_lasting', 'verbs_for', 'is_of_class',
            'adjectives_for', 'weighted_choice', 'draw_subject', 'may_mention_kin', 'draw_companion', 'draw_clause',
-           'make_sentence', 'verb_and_object', 'clause_pattern', 'drawn_pattern', 'say_statement', 'say_giving',
-           'draw_company', 'say_short_negation', 'say_long_negation', 'ask_yes_no', 'question_english', 'ask_what',
-           'ask_where', 'ask_when', 'ask_what_time', 'ask_why', 'ask_why_not', 'ask_who', 'ask_whom', 'ask_with_whom',
-           'wrap_clause', 'can_phrase', 'able_phrase', 'say_ability', 'say_inability', 'ask_ability', 'to_phrase',
-           'say_wish', 'say_no_wish', 'ask_wish', 'have_to_phrase', 'say_obligation', 'say_no_obligation',
+           'make_sentence', 'verb_and_object', 'make_example', 'clause_pattern', 'drawn_pattern', 'say_statement',
+           'say_giving', 'draw_company', 'say_short_negation', 'say_long_negation', 'ask_yes_no', 'question_english',
+           'ask_what', 'ask_where', 'ask_when', 'ask_what_time', 'ask_why', 'ask_why_not', 'ask_who', 'ask_whom',
+           'ask_with_whom', 'wrap_clause', 'can_phrase', 'able_phrase', 'say_ability', 'say_inability', 'ask_ability',
+           'to_phrase', 'say_wish', 'say_no_wish', 'ask_wish', 'have_to_phrase', 'say_obligation', 'say_no_obligation',
            'ask_obligation', 'may_phrase', 'say_permission', 'ask_permission', 'say_progress', 'ask_progress',
            'have_phrase', 'say_experience', 'say_no_experience', 'ask_experience', 'say_know_how', 'say_intention',
            'say_decision', 'say_beginning', 'say_liking', 'say_request', 'say_prohibition', 'say_favour', 'say_lets',
@@ -64,12 +64,14 @@ def fits_tense(
     if 'unkind' in flags: return False
     return 'involuntary' not in flags or 'motion' in flags or timeless
 
+# %% ../nbs/92_patterns.ipynb #6851e8ca
 def is_volitional(
     verb:Verb, # A verb
 )->bool: # Can one decide to do it?
     "Tell whether one can be asked to do `verb`"
     return not {'involuntary', 'stative', 'negative', 'thing', 'unkind'} & set(verb.flags)
 
+# %% ../nbs/92_patterns.ipynb #0b9b3d6d
 def is_lasting(
     verb:Verb, # A verb
 )->bool: # Can one be in the middle of it?
@@ -88,25 +90,34 @@ def verbs_for(
                    for v in found]
 
 # %% ../nbs/92_patterns.ipynb #5c9a0ba4
+_far = ('last year', 'last month', 'next year', 'next month')
+
+# %% ../nbs/92_patterns.ipynb #7f24684c
+def _part_of_day(verb, thing):
+    "The part of the day that a verb keeps to, or `None`"
+    part = next((f[5:] for f in verb.flags if f.startswith('part:')), None)
+    return 'night' if part is None and is_of_class(thing, '별', '달') else part
+
+# %% ../nbs/92_patterns.ipynb #5795f4d7
 @lru_cache(None)
 def _times(fit, verb, thing):
     "Times that go with a verb and its object"
-    v, meal = verb, is_of_class(thing, 'meal')
-    part = next((f[5:] for f in v.flags if f.startswith('part:')), None)
-    if part is None and is_of_class(thing, '별', '달'): part = 'night'
-    if 'stative' in v.flags and v.ko not in ('살다', '필요하다'): return []
+    v, part = verb, _part_of_day(verb, thing)
+    if v.ko == '뜨다' or ('stative' in v.flags and v.ko not in ('살다', '필요하다')): return []
     if fit == 'present' and 'daily' not in v.flags: fit = 'thing' if 'thing' in v.flags else 'none'
     found = [t for t in TIMES if fit in t.fits or (fit == 'thing' and t.part == 'clock' and 'present' in t.fits)]
-    if meal: found = [t for t in found if not t.part]
+    if is_of_class(thing, 'meal'): found = [t for t in found if not t.part]
     elif part: found = [t for t in found if t.part in ('', part)]
     if v.ko == '살다': return [t for t in found if t.en in _far]
-    if 'far' in v.flags and v.ko not in ('공부하다', '일하다', '만나다', '가르치다'): found = [t for t in found if not t.part]
-    if v.ko == '뜨다': return []
-    if v.ko in ('날다', '헤엄치다', '짖다', '피다', '자라다'):
-        found = [t for t in found if t.ko in ('어제', '오늘 아침에', '지금', '내일')]
-    return [t for t in found if 'far' in v.flags or t.en not in _far]
+    return [t for t in found if _suits(t, v)]
 
-_far = ('last year', 'last month', 'next year', 'next month')
+# %% ../nbs/92_patterns.ipynb #39c319fa
+def _suits(time, verb):
+    "Whether a verb goes with a time as near, or as far away, as `time`"
+    ko, far = verb.ko, 'far' in verb.flags
+    if far and time.part and ko not in ('공부하다', '일하다', '만나다', '가르치다'): return False
+    if ko in ('날다', '헤엄치다', '짖다', '피다', '자라다') and time.ko not in ('어제', '오늘 아침에', '지금', '내일'): return False
+    return far or time.en not in _far
 
 # %% ../nbs/92_patterns.ipynb #b91a2253
 def is_of_class(
@@ -116,6 +127,7 @@ def is_of_class(
     "Tell whether `thing` is a noun that belongs to one of `classes` or is named there"
     return isinstance(thing, Noun) and bool({*thing.classes, thing.ko, thing.count} & set(classes))
 
+# %% ../nbs/92_patterns.ipynb #5654e861
 @lru_cache(None)
 def adjectives_for(
     thing, # `Noun`
@@ -125,6 +137,7 @@ def adjectives_for(
     return [a for a in ADJECTIVES if not {'pred', 'state'} & set(a.flags) and (negative or 'negative' not in a.flags)
             and thing in lexicon_members(*a.nouns)]
 
+# %% ../nbs/92_patterns.ipynb #3464c8eb
 def weighted_choice(
     r:random.Random, # Source of chance
     *pairs:tuple, # Values, each with its weight
@@ -137,6 +150,14 @@ NAMES = lexicon_members('name')
 KIN   = lexicon_members('kin')
 _roles = lexicon_members('role')
 
+# %% ../nbs/92_patterns.ipynb #d45183e9
+def _subject_weights(question, level, kinds):
+    "Kinds of subject with their weights"
+    weights = dict(none=8, name=3, kin=2.5, you=1.5*(level == '해체')) if question else \
+              dict(none=6, I=6, we=1.5, he=1, they=.5, name=4, kin=4, role=2.5)
+    return {k: w for k,w in weights.items() if not kinds or k in kinds.split()}
+
+# %% ../nbs/92_patterns.ipynb #e46876dc
 def draw_subject(
     r:random.Random, # Source of chance
     verb:Verb, # What the subject will do
@@ -148,9 +169,7 @@ def draw_subject(
     if 'person' not in verb.subject: return r.choice(lexicon_members(*verb.subject))
     other = [s for s in verb.subject if s != 'person']
     if other and not kinds and r.random() < .3: return r.choice(lexicon_members(*other))
-    weights = dict(none=8, name=3, kin=2.5, you=1.5*(level == '해체')) if question else \
-              dict(none=6, I=6, we=1.5, he=1, they=.5, name=4, kin=4, role=2.5)
-    if kinds: weights = {k: w for k,w in weights.items() if k in kinds.split()}
+    weights = _subject_weights(question, level, kinds)
     kind = r.choices(list(weights), weights.values())[0]
     if kind == 'none': return None
     if kind == 'he': return PERSON_OF[r.choice(('그', '그녀'))]
@@ -164,6 +183,7 @@ def may_mention_kin(
     "Tell whether *my mother* can be in a sentence about `subject`"
     return subject is None or (isinstance(subject, Person) and (subject.ko in ('저', '나', '너') or subject.kind == 'kin'))
 
+# %% ../nbs/92_patterns.ipynb #a6b3faeb
 def draw_companion(
     r:random.Random, # Source of chance
     subject, # Who acts
@@ -179,6 +199,7 @@ def draw_companion(
 _object_without_adjective = ('싫어하다', '공부하다', '가르치다', '배우다', '연습하다', '젓다', '썰다', '붓다', '빨다')
 _always_dative = ('주다', '보여주다', '빌려주다')
 
+# %% ../nbs/92_patterns.ipynb #d6c2c4c2
 def _draw_object(r, verb, subject):
     "An object that goes with the verb and the subject, `None` if it takes none; raises `LookupError` on a bad draw"
     if not verb.object: return None
@@ -189,6 +210,46 @@ def _draw_object(r, verb, subject):
     return found
 
 # %% ../nbs/92_patterns.ipynb #db97496d
+def _add_place(r, c, chance):
+    "Perhaps say where it happens"
+    fits = c.place is None and c.verb.places and not isinstance(c.object, Place)
+    return replace(c, place=PLACE_OF[r.choice(c.verb.places)]) if fits and r.random() < chance else c
+
+# %% ../nbs/92_patterns.ipynb #b8613287
+def _add_recipient(r, c):
+    "Say to whom, with verbs that want it"
+    if 'dative' not in c.verb.flags or not (c.verb.ko in _always_dative or r.random() < .6): return c
+    who = draw_companion(r, c.subject, c.object, roles=('선생님', '학생', '아이', '의사'))
+    if who is None: raise LookupError
+    return replace(c, recipient=who)
+
+# %% ../nbs/92_patterns.ipynb #32780674
+def _add_modifier(r, c, chance):
+    "Perhaps describe the object"
+    v = c.verb
+    if not isinstance(c.object, Noun) or v.article not in ('a', 'one', 'generic') or r.random() >= chance: return c
+    found = adjectives_for(c.object) if v.ko not in _object_without_adjective else []
+    return replace(c, modifier=r.choice(found)) if found else c
+
+# %% ../nbs/92_patterns.ipynb #93e91b5c
+def _choose_fit(r, c, fit, anytense):
+    "The kind of time that suits: a tense, or `now`"
+    if isinstance(fit, dict): fit = fit.get(c.tense)
+    fit = fit or ('future' if anytense and c.tense == 'present' else c.tense)
+    at_it = .15 if 'daily' in c.verb.flags else .6
+    return 'now' if fit == 'present' and is_lasting(c.verb) and r.random() < at_it else fit
+
+# %% ../nbs/92_patterns.ipynb #7618611d
+def _add_time(r, c, fit, chance, middle=True, anytense=False):
+    "Perhaps say when; `middle` allows *often* and its kind"
+    if c.time is not None or fit is None or r.random() >= chance: return c
+    fit = _choose_fit(r, c, fit, anytense)
+    often = fit == 'present' and middle and r.random() < .25
+    def fine(t): return t.position == 'end' and t.en != 'soon' and not t.en.startswith('every ')
+    found = [t for t in _times(fit, c.verb, c.object) if (t.position == 'middle' if often else middle or fine(t))]
+    return replace(c, time=r.choice(found)) if found else c
+
+# %% ../nbs/92_patterns.ipynb #3e6ac872
 def draw_clause(
     r:random.Random, # Source of chance
     tense:str, # `past`, `present` or `future`
@@ -205,31 +266,15 @@ def draw_clause(
 )->Clause: # A plan; raises `LookupError` on a bad draw
     "Draw a sensible clause"
     level = level or weighted_choice(r, ('해요체', 6), ('합쇼체', 3), ('해체', 2))
-    if verb is None:
-        found, weights = verbs_for(needs, None if anytense else tense)
-        verb = r.choices(found, weights)[0]
+    if verb is None: verb = r.choices(*verbs_for(needs, None if anytense else tense))[0]
     subject = fixed.pop('subject') if 'subject' in fixed else draw_subject(r, verb, question, level, kinds)
     thing = fixed.pop('object') if 'object' in fixed else _draw_object(r, verb, subject)
     c = Clause(verb, subject, thing, tense=tense, level=level, question=question, kin='your' if question else 'my',
                bare=r.random() < .4, **fixed)
-    on_place = isinstance(thing, Place)
-    if c.place is None and verb.places and not on_place and r.random() < chances[1]:
-        c = replace(c, place=PLACE_OF[r.choice(verb.places)])
-    if 'dative' in verb.flags and 'recipient' not in fixed and (verb.ko in _always_dative or r.random() < .6):
-        c = replace(c, recipient=draw_companion(r, subject, thing, roles=('선생님', '학생', '아이', '의사')))
-        if c.recipient is None: raise LookupError
-    if isinstance(thing, Noun) and verb.article in ('a', 'one', 'generic') and r.random() < chances[2]:
-        if verb.ko not in _object_without_adjective and (found := adjectives_for(thing)):
-            c = replace(c, modifier=r.choice(found))
-    if c.time is None and fit is not None and r.random() < chances[0]:
-        if isinstance(fit, dict): fit = fit.get(tense)
-        fit = fit or ('future' if anytense and tense == 'present' else tense)
-        if fit == 'present' and is_lasting(verb) and r.random() < (.15 if 'daily' in verb.flags else .6): fit = 'now'
-        often = fit == 'present' and middle and r.random() < .25
-        def fine(t): return t.position == 'end' and t.en != 'soon' and not t.en.startswith('every ')
-        found = [t for t in _times(fit, verb, thing) if (t.position == 'middle' if often else middle or fine(t))]
-        if found: c = replace(c, time=r.choice(found))
-    return _finish(r, c)
+    c = _add_place(r, c, chances[1])
+    if 'recipient' not in fixed: c = _add_recipient(r, c)
+    c = _add_modifier(r, c, chances[2])
+    return _finish(r, _add_time(r, c, fit, chances[0], middle, anytense))
 
 # %% ../nbs/92_patterns.ipynb #5e933e04
 def _finish(r, c):
@@ -248,6 +293,7 @@ def _finish(r, c):
 # %% ../nbs/92_patterns.ipynb #c4da1f9f
 PATTERNS = {} # name: (weight, function that draws an `Example`)
 
+# %% ../nbs/92_patterns.ipynb #c6de690d
 def make_sentence(
     words:str, # A clause
     stop:str='.', # `.` or `?`
@@ -255,11 +301,26 @@ def make_sentence(
     "Begin with a capital and end with a stop"
     return words[0].upper() + words[1:] + stop
 
+# %% ../nbs/92_patterns.ipynb #3662515e
 def verb_and_object(
     clause:Clause, # The plan
 )->tuple[str,str]: # Korean verb and Korean object; empty if there is none
     "Name the verb and the object, as an `Example` records them"
     return clause.verb.ko, clause.object.ko if clause.object else ''
+
+# %% ../nbs/92_patterns.ipynb #bbf224db
+def make_example(
+    pair:tuple, # Korean and English, without capital and stop
+    pattern:str, # Name of the pattern
+    tense:str, # `past`, `present` or `future`
+    verb:str='', # Korean dictionary form, as in `Example`
+    object:str='', # Korean object, as in `Example`
+    more:tuple=(), # Further (verb, object) pairs
+    question:bool=False, # Do both end in a question mark?
+)->Example: # The finished pair
+    "Finish the two sentences of `pair` and note what they are made of"
+    (ko, en), stop = pair, '?' if question else '.'
+    return Example(ko + stop, make_sentence(en, stop), pattern, tense, verb, object, more)
 
 # %% ../nbs/92_patterns.ipynb #4d5cf794
 def clause_pattern(
@@ -272,13 +333,12 @@ def clause_pattern(
     def register(f):
         def draw(r):
             c = draw_clause(r, r.choice(tenses), **how)
-            ko, en = f(c)
-            stop = '?' if c.question else '.'
-            return Example(ko + stop, make_sentence(en, stop), name, c.tense, *verb_and_object(c))
+            return make_example(f(c), name, c.tense, *verb_and_object(c), question=c.question)
         PATTERNS[name] = weight, draw
         return f
     return register
 
+# %% ../nbs/92_patterns.ipynb #d945e90c
 def drawn_pattern(
     name:str, # Name of the pattern
     weight:float, # How often it is drawn, beside the others' weights
@@ -306,19 +366,18 @@ def say_giving(
     if clause.recipient is None: raise LookupError
     return korean_clause(clause), english_clause(clause)
 
+# %% ../nbs/92_patterns.ipynb #9728e526
 @drawn_pattern('company', 4)
 def draw_company(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Say who does what with whom"
-    question = r.random() < .25
-    c = draw_clause(r, r.choice(('past', 'present', 'future')), needs=lambda v: 'company' in v.flags, question=question,
+    question, tenses = r.random() < .25, ('past', 'present', 'future')
+    c = draw_clause(r, r.choice(tenses), needs=lambda v: 'company' in v.flags, question=question,
                     kinds='none I kin name role')
     c = replace(c, partner=draw_companion(r, c.subject, c.object))
     if c.partner is None: raise LookupError
-    stop = '?' if question else '.'
-    return Example(korean_clause(c) + stop, make_sentence(english_clause(c), stop), 'company', c.tense,
-                   *verb_and_object(c))
+    return make_example(say_statement(c), 'company', c.tense, *verb_and_object(c), question=question)
 
 # %% ../nbs/92_patterns.ipynb #04d60786
 def _short(verb):
@@ -326,6 +385,7 @@ def _short(verb):
     attached = verb.ko.endswith('하다') and verb.ko not in ('하다', '좋아하다', '싫어하다') and 'noun' not in verb.flags
     return not attached and 'noneg' not in verb.flags
 
+# %% ../nbs/92_patterns.ipynb #c2d5d1f9
 @clause_pattern('short_negation', 5, needs=_short, middle=False)
 def say_short_negation(
     clause:Clause, # The plan
@@ -333,6 +393,7 @@ def say_short_negation(
     "Deny it with 안"
     return korean_clause(clause, before='안'), english_clause(clause, negative=True)
 
+# %% ../nbs/92_patterns.ipynb #55fd4af3
 @clause_pattern('long_negation', 5, needs=lambda v: 'noneg' not in v.flags, middle=False)
 def say_long_negation(
     clause:Clause, # The plan
@@ -362,6 +423,7 @@ def question_english(
     negative = negative != ('negative' in clause.verb.flags)
     return f'{word} ' + finite_clause(vp, subject, person, clause.tense, negative, True, english_adverb(clause))
 
+# %% ../nbs/92_patterns.ipynb #d3c3b9c7
 _one_sense = {v.ko for v in VERBS if len({u.en for u in VERBS if u.ko == v.ko}) == 1}
 
 def _what(verb):
@@ -370,6 +432,7 @@ def _what(verb):
     return (verb.particle == '을/를' and verb.article in ('a', 'generic') and verb.object[0][0] != '@'
             and (verb.ko in _one_sense or (first and verb.ko in ('먹다', '보다', '듣다'))) and 'negative' not in verb.flags)
 
+# %% ../nbs/92_patterns.ipynb #f35823fd
 @clause_pattern('what', 3, needs=_what, question=True)
 def ask_what(
     clause:Clause, # The plan of a question
@@ -386,6 +449,7 @@ def _where(verb):
     if verb.article == 'the' and not {'kin', 'strings', 'instrument'} & set(verb.object): return False
     return bool(verb.places) and not {'thing', 'involuntary', 'worn'} & set(verb.flags)
 
+# %% ../nbs/92_patterns.ipynb #8f898b3a
 @clause_pattern('where', 3, needs=lambda v: _where(v) or v.ko in ('가다', '살다'), question=True, chances=(.55, 0, .1))
 def ask_where(
     clause:Clause, # The plan of a question
@@ -406,6 +470,7 @@ def ask_when(
     "Ask for the time"
     return korean_clause(clause, time='언제'), question_english('when', clause)
 
+# %% ../nbs/92_patterns.ipynb #f3a7c168
 @clause_pattern('what_time', 1.5, needs=lambda v: 'daily' in v.flags, question=True, fit=None)
 def ask_what_time(
     clause:Clause, # The plan of a question
@@ -413,6 +478,7 @@ def ask_what_time(
     "Ask for the hour"
     return korean_clause(clause, time='몇 시에'), question_english('what time', clause)
 
+# %% ../nbs/92_patterns.ipynb #0a97401e
 @clause_pattern('why', 2.5, needs=lambda v: 'thing' not in v.flags, question=True, middle=False)
 def ask_why(
     clause:Clause, # The plan of a question
@@ -420,6 +486,7 @@ def ask_why(
     "Ask for the reason"
     return korean_clause(clause, before='왜'), question_english('why', clause)
 
+# %% ../nbs/92_patterns.ipynb #63315f4a
 @clause_pattern('why_not', 1.5, needs=lambda v: _short(v) and 'thing' not in v.flags, question=True, middle=False)
 def ask_why_not(
     clause:Clause, # The plan of a question
@@ -441,6 +508,7 @@ def ask_who(
     if is_now(clause): vp = be_phrase(gerund_form(vp))
     return korean_clause(replace(clause, polite=False), subject='누가'), finite_clause(vp, 'who', 'it', clause.tense)
 
+# %% ../nbs/92_patterns.ipynb #aef0334c
 @clause_pattern('whom', 1.5, needs=lambda v: v.particle == '을/를' and ('kin' in v.object or 'name' in v.object),
                 question=True)
 def ask_whom(
@@ -450,6 +518,7 @@ def ask_whom(
     if not isinstance(clause.object, Person) or ('stative' in clause.verb.flags and clause.subject): raise LookupError
     return korean_clause(clause, object='누구를'), question_english('who', clause, object=clause.verb.prep)
 
+# %% ../nbs/92_patterns.ipynb #b2243d98
 @clause_pattern('with_whom', 1.5, needs=lambda v: 'company' in v.flags, question=True, middle=False,
                 chances=(.5, .2, .1))
 def ask_with_whom(
@@ -481,18 +550,21 @@ def can_phrase(
     "Wrap into *can*"
     return VerbPhrase('can', base_form(vp), aux=True)
 
+# %% ../nbs/92_patterns.ipynb #e27b7e02
 def able_phrase(
     vp:VerbPhrase, # What one is able to do
 )->VerbPhrase: # With *be able to* before it
     "Wrap into *be able to*, which has a future"
     return be_phrase('able to ' + base_form(vp))
 
+# %% ../nbs/92_patterns.ipynb #82557697
 _can = dict(needs=lambda v: is_volitional(v) and 'habit' not in v.flags, anytense=True, middle=False)
 
 def _ability(clause, suffix, negative):
     simple = clause.tense == 'present' or (clause.tense == 'past' and negative)
     return wrap_clause(clause, can_phrase if simple else able_phrase, suffix, negative=negative)
 
+# %% ../nbs/92_patterns.ipynb #becd9f77
 _can_well = _can | dict(needs=lambda v: _can['needs'](v) and 'chore' not in v.flags)
 
 # %% ../nbs/92_patterns.ipynb #0e67dcfb
@@ -503,6 +575,7 @@ def say_ability(
     "Say that one can, (으)ㄹ 수 있다"
     return _ability(clause, '(으)ㄹ 수 있', False)
 
+# %% ../nbs/92_patterns.ipynb #0584af0d
 @clause_pattern('inability', 3, **_can_well)
 def say_inability(
     clause:Clause, # The plan
@@ -510,6 +583,7 @@ def say_inability(
     "Say that one can't, (으)ㄹ 수 없다"
     return _ability(clause, '(으)ㄹ 수 없', True)
 
+# %% ../nbs/92_patterns.ipynb #439aec62
 @clause_pattern('ask_ability', 2.5, question=True, **_can)
 def ask_ability(
     clause:Clause, # The plan of a question
@@ -526,14 +600,17 @@ def to_phrase(
     "Wrap into `verb` *to*"
     return VerbPhrase(verb, 'to ' + base_form(vp), **forms)
 
+# %% ../nbs/92_patterns.ipynb #442ead5c
 def _wish_suffix(clause):
     own = clause.subject is None or (isinstance(clause.subject, Person) and clause.subject.en in ('I', 'we', 'you'))
     return ('고 싶',) if own else ('고 싶어 하',)
 
+# %% ../nbs/92_patterns.ipynb #c7079767
 def _wished(v): return is_volitional(v) and 'chore' not in v.flags and v.ko not in ('웃다', '일어나다')
 
 _wish = dict(tenses=('past', 'present'), needs=_wished, anytense=True, middle=False)
 
+# %% ../nbs/92_patterns.ipynb #2a23f80c
 @clause_pattern('wish', 4, **_wish)
 def say_wish(
     clause:Clause, # The plan
@@ -541,6 +618,7 @@ def say_wish(
     "Say that one wants to, 고 싶다"
     return wrap_clause(clause, lambda vp: to_phrase('want', vp), *_wish_suffix(clause), late=True)
 
+# %% ../nbs/92_patterns.ipynb #562dc886
 @clause_pattern('no_wish', 2.5, **_wish)
 def say_no_wish(
     clause:Clause, # The plan
@@ -548,6 +626,7 @@ def say_no_wish(
     "Say that one doesn't want to"
     return wrap_clause(clause, lambda vp: to_phrase('want', vp), *_wish_suffix(clause), '지 않', negative=True)
 
+# %% ../nbs/92_patterns.ipynb #357e0a26
 @clause_pattern('ask_wish', 2.5, question=True, **_wish)
 def ask_wish(
     clause:Clause, # The plan of a question
@@ -562,9 +641,11 @@ def have_to_phrase(
     "Wrap into *have to*"
     return to_phrase('have', vp, past='had')
 
+# %% ../nbs/92_patterns.ipynb #710d7724
 _must = dict(needs=lambda v: is_volitional(v) and 'habit' not in v.flags and v.ko not in ('놀다', '웃다',
         '결혼하다', '되다') and v.en != 'look at', anytense=True, middle=False)
 
+# %% ../nbs/92_patterns.ipynb #d4deaab3
 @clause_pattern('obligation', 4, **_must)
 def say_obligation(
     clause:Clause, # The plan
@@ -572,6 +653,7 @@ def say_obligation(
     "Say that one has to, 아/어야 하다"
     return wrap_clause(clause, have_to_phrase, '아/어야 하')
 
+# %% ../nbs/92_patterns.ipynb #b3928ff1
 @clause_pattern('no_obligation', 2, tenses=('past', 'present'), **_must)
 def say_no_obligation(
     clause:Clause, # The plan
@@ -579,6 +661,7 @@ def say_no_obligation(
     "Say that one needn't, 지 않아도 되다"
     return wrap_clause(clause, have_to_phrase, '지 않', '아/어도 되', negative=True)
 
+# %% ../nbs/92_patterns.ipynb #8e62bdd7
 @clause_pattern('ask_obligation', 1.5, question=True, tenses=('past', 'present'), **_must)
 def ask_obligation(
     clause:Clause, # The plan of a question
@@ -593,10 +676,12 @@ def may_phrase(
     "Wrap into *may*"
     return VerbPhrase('may', base_form(vp), aux=True)
 
+# %% ../nbs/92_patterns.ipynb #611c0480
 _let = dict(tenses=('present',), needs=lambda v: is_volitional(v) and not {'habit', 'far'} & set(v.flags)
             and v.ko not in ('일어나다', '웃다'),
             kinds='none', anytense=True, middle=False, chances=(.3, .3, .1))
 
+# %% ../nbs/92_patterns.ipynb #eafebcd0
 @clause_pattern('permission', 2, **_let)
 def say_permission(
     clause:Clause, # The plan
@@ -604,6 +689,7 @@ def say_permission(
     "Say that one may, 아/어도 되다"
     return wrap_clause(replace(clause, dropped='you', kin='your'), may_phrase, '아/어도 되')
 
+# %% ../nbs/92_patterns.ipynb #3e92047d
 @clause_pattern('ask_permission', 2, question=True, dropped='I', **_let)
 def ask_permission(
     clause:Clause, # The plan of a question
@@ -616,22 +702,31 @@ def _ongoing(v): return is_lasting(v) and (is_volitional(v) or v.ko == '울다')
 
 _going_on = dict(tenses=('past', 'present'), needs=_ongoing, anytense=True, middle=False)
 
-def _progress(clause):
-    if clause.tense == 'present' and clause.time and not is_now(clause): clause = replace(clause, time=None)
-    short = ('어제', '어젯밤에', '한 시간 전에', '오늘 아침에')
-    if clause.tense == 'past' and clause.time and clause.time.part != 'clock' and clause.time.ko not in short:
-        clause = replace(clause, time=None)
-    honour, plain = is_honoured(clause), replace(clause, polite=False)
-    subject, person = english_subject(clause)
-    stop = sentence_endings(clause.level, clause.tense, clause.question)
-    suffix = '고 계시' if honour else '고 있'
-    word, parts = inflect_korean(clause.verb, suffix, *stop), korean_arguments(plain)
-    if 'noun' in clause.verb.flags and not clause.bare: word = attach_particle(clause.verb.ko[:-2],
-            '을/를') + ' ' + inflect_korean(_verb_do, suffix, *stop)
-    return join_words(*parts, word), finite_clause(be_phrase(gerund_form(english_phrase(clause, False))), subject,
-                                                   person, clause.tense, False,
-                                       clause.question)
+# %% ../nbs/92_patterns.ipynb #726bfc65
+def _brief(clause):
+    "`clause` without a time that one can't be in the middle of"
+    time, short = clause.time, ('어제', '어젯밤에', '한 시간 전에', '오늘 아침에')
+    fits = time is None or (is_now(clause) if clause.tense == 'present' else time.part == 'clock' or time.ko in short)
+    return clause if fits or clause.tense == 'future' else replace(clause, time=None)
 
+# %% ../nbs/92_patterns.ipynb #9eb1d21f
+def _being_at(clause):
+    "The Korean verb with 고 있다, or 고 계시다 of somebody honoured"
+    suffix = '고 계시' if is_honoured(clause) else '고 있'
+    stop = sentence_endings(clause.level, clause.tense, clause.question)
+    if 'noun' not in clause.verb.flags or clause.bare: return inflect_korean(clause.verb, suffix, *stop)
+    return attach_particle(clause.verb.ko[:-2], '을/를') + ' ' + inflect_korean(_verb_do, suffix, *stop)
+
+# %% ../nbs/92_patterns.ipynb #dd3714b7
+def _progress(clause):
+    "Korean and English of what is going on"
+    c = _brief(clause)
+    subject, person = english_subject(c)
+    vp = be_phrase(gerund_form(english_phrase(c, False)))
+    return (join_words(*korean_arguments(replace(c, polite=False)), _being_at(c)),
+            finite_clause(vp, subject, person, c.tense, False, c.question))
+
+# %% ../nbs/92_patterns.ipynb #ffdbadbd
 _verb_do = next(v for v in VERBS if v.ko == '하다')
 
 # %% ../nbs/92_patterns.ipynb #438faf4a
@@ -642,6 +737,7 @@ def say_progress(
     "Say that it is going on, 고 있다"
     return _progress(clause)
 
+# %% ../nbs/92_patterns.ipynb #353fefc8
 @clause_pattern('ask_progress', 2, question=True, **_going_on)
 def ask_progress(
     clause:Clause, # The plan of a question
@@ -658,14 +754,17 @@ def have_phrase(
                       and vp.rest.startswith('to ') else participle_form(vp),
                   aux=True)
 
+# %% ../nbs/92_patterns.ipynb #b9aa7011
 _once = dict(tenses=('present',), needs=lambda v: 'experience' in v.flags, fit=None, anytense=True, chances=(0, 0, 0))
 
+# %% ../nbs/92_patterns.ipynb #d843c7b9
 def _ever(clause):
     o = clause.object
     dull = is_of_class(o, '영화', '밥', '고기', '생선', '자전거', '수프', '샐러드', '닭고기', '소고기', '돼지고기', '햄버거', '피자', '국수')
     if dull or (isinstance(o, Person) and 'role_fame' not in o.classes): raise LookupError
     return clause
 
+# %% ../nbs/92_patterns.ipynb #48dd5bf9
 @clause_pattern('experience', 2, **_once)
 def say_experience(
     clause:Clause, # The plan
@@ -673,6 +772,7 @@ def say_experience(
     "Say that one has, at some time, (으)ㄴ 적이 있다"
     return wrap_clause(_ever(clause), have_phrase, '(으)ㄴ 적이 있')
 
+# %% ../nbs/92_patterns.ipynb #7644dc7e
 @clause_pattern('no_experience', 2, **_once)
 def say_no_experience(
     clause:Clause, # The plan
@@ -680,6 +780,7 @@ def say_no_experience(
     "Say that one never has, (으)ㄴ 적이 없다"
     return wrap_clause(_ever(clause), have_phrase, '(으)ㄴ 적이 없', often='never')
 
+# %% ../nbs/92_patterns.ipynb #2add49e0
 @clause_pattern('ask_experience', 1.5, question=True, **_once)
 def ask_experience(
     clause:Clause, # The plan of a question
@@ -690,10 +791,12 @@ def ask_experience(
 # %% ../nbs/92_patterns.ipynb #dc442fbd
 _skill = ('운전하다', '수영하다', '치다', '켜다', '불다', '굽다', '요리하다', '타다', '그리다', '고치다', '만들다')
 
+# %% ../nbs/92_patterns.ipynb #18931df2
 def _skilled(verb):
     return verb.ko in _skill and verb.en.split()[0] not in ('take', 'turn') and verb.en != 'fix' or (verb.ko == '하다'
             and verb.en == 'play')
 
+# %% ../nbs/92_patterns.ipynb #d9de1df3
 @clause_pattern('know_how', 1.5, tenses=('present',), needs=_skilled, fit=None, anytense=True, chances=(0, 0, .1))
 def say_know_how(
     clause:Clause, # The plan
@@ -702,6 +805,7 @@ def say_know_how(
     return wrap_clause(clause, lambda vp: VerbPhrase('know', 'how to ' + base_form(vp), past='knew'), '(으)ㄹ 줄 알',
                        late=True)
 
+# %% ../nbs/92_patterns.ipynb #9b895c6b
 @clause_pattern('intention', 2.5, tenses=('past', 'present'), needs=lambda v: is_volitional(v), anytense=True,
                 middle=False,
          fit='future')
@@ -721,11 +825,13 @@ def say_decision(
     "Say that one has decided to, 기로 하다"
     return wrap_clause(clause, lambda vp: to_phrase('decide', vp), '기로 하', late=True)
 
+# %% ../nbs/92_patterns.ipynb #95be820e
 def _begun(v):
     return (is_lasting(v) and is_volitional(v) and 'daily' in v.flags and not {'motion', 'worn',
             'chore'} & set(v.flags)
             and v.en not in ('take', 'go to work', 'wear') and v.ko not in ('자다', '전화하다', '사다', '타다'))
 
+# %% ../nbs/92_patterns.ipynb #8d054fa7
 @clause_pattern('beginning', 1.5, tenses=('past', 'future'), needs=_begun, middle=False, chances=(.3, .2, .1))
 def say_beginning(
     clause:Clause, # The plan
@@ -733,6 +839,7 @@ def say_beginning(
     "Say that it starts, 기 시작하다"
     return wrap_clause(clause, lambda vp: VerbPhrase('start', gerund_form(vp)), '기 시작하', late=True)
 
+# %% ../nbs/92_patterns.ipynb #08cd1c7a
 @clause_pattern('liking', 2.5, tenses=('past', 'present'), fit=None, chances=(0, .15, 0),
          needs=lambda v: 'daily' in v.flags and is_lasting(v) and _wished(v) and v.en not in ('go to work',
                  'take care of', 'use'))
@@ -759,6 +866,7 @@ def say_request(
     c = replace(clause, dropped='you', kin='your', polite=True)
     return korean_clause(c, end=end), 'please ' + base_form(english_phrase(c, False))
 
+# %% ../nbs/92_patterns.ipynb #880c42ba
 def say_prohibition(
     clause:Clause, # What is not to be done
 )->tuple[str,str]: # Korean, English
@@ -767,6 +875,7 @@ def say_prohibition(
     return (korean_clause(c, end=('지 마세요' if c.level == '해요체' else '지 마십시오',)),
             "please don't " + base_form(english_phrase(c, True)))
 
+# %% ../nbs/92_patterns.ipynb #1f943c32
 def say_favour(
     clause:Clause, # What is asked
 )->tuple[str,str]: # Korean, English
@@ -779,25 +888,30 @@ def say_favour(
 _favours = set('열다 닫다 켜다 끄다 고치다 사다 만들다 요리하다 굽다 읽다 찍다 가져오다 부르다 번역하다 확인하다 포장하다 닦다 씻다 옮기다 '
                '나르다 주문하다 그리다 빨다 정리하다 청소하다 썰다 자르다 돌보다 깨우다 예약하다 취소하다'.split())
 
+# %% ../nbs/92_patterns.ipynb #f2c23a70
 def _request_pattern(name, weight, f, needs, **how):
     "Register the pattern of a request"
     def draw(r):
         c = _requests(r, needs, **how)
-        ko, en = f(c)
-        return Example(ko + '.', make_sentence(en), name, 'present', *verb_and_object(c))
+        return make_example(f(c), name, 'present', *verb_and_object(c))
     PATTERNS[name] = weight, draw
 
+# %% ../nbs/92_patterns.ipynb #9ac266ae
 def _asked(v): return is_volitional(v) and not {'habit', 'once'} & set(v.flags) and v.ko != '되다'
 
+# %% ../nbs/92_patterns.ipynb #884fd12c
 _avoidable = set('열다 닫다 켜다 끄다 먹다 마시다 사다 팔다 쓰다 보다 듣다 찍다 던지다 자르다 버리다 잊다 잃어버리다 깨우다 기다리다 가다 들어가다 떠나다 타다 운전하다 전화하다 '
                  '싸우다 달리다 수영하다 낚시하다 노래하다 춤추다 이야기하다 웃다 울다 자다 앉다 눕다 걷다 입다 벗다 가져오다 옮기다 보내다 말하다 취소하다 바꾸다 쇼핑하다 '
                  '산책하다 등산하다 초대하다 방문하다 빌리다 읽다'.split())
 
-def _avoided(v): return v.ko in _avoidable and v.en not in ('look at', 'write', 'take',
-        'play') and not {'once'} & set(v.flags)
+# %% ../nbs/92_patterns.ipynb #5460ba2d
+def _avoided(v):
+    return v.ko in _avoidable and v.en not in ('look at', 'write', 'take', 'play') and 'once' not in v.flags
 
+# %% ../nbs/92_patterns.ipynb #07a14765
 def _favour(v): return v.ko in _favours and v.en not in ('play', 'wear') and 'once' not in v.flags
 
+# %% ../nbs/92_patterns.ipynb #94fb0efc
 _request_pattern('request', 4, say_request, _asked)
 _request_pattern('prohibition', 3, say_prohibition, _avoided, fit=None, chances=(0, .3, 0))
 _request_pattern('favour', 2.5, say_favour, _favour, fit=None)
@@ -810,6 +924,7 @@ def say_lets(
     c = replace(clause, dropped='we')
     return korean_clause(c, end=('읍시다/ㅂ시다',)), "let's " + base_form(english_phrase(c, False))
 
+# %% ../nbs/92_patterns.ipynb #e0d4be92
 def say_shall_we(
     clause:Clause, # What is suggested
 )->tuple[str,str]: # Korean, English
@@ -818,24 +933,27 @@ def say_shall_we(
     return (korean_clause(c, end=('(으)ㄹ까요' if c.level != '해체' else '(으)ㄹ까',)),
             'shall we ' + base_form(english_phrase(c, False)))
 
+# %% ../nbs/92_patterns.ipynb #abd9cc8b
 def _together(r):
+    "Draw the plan of something that people do together"
     c = _requests(r, lambda v: _asked(v) and 'company' in v.flags and v.ko not in ('오다', '가져오다'), chances=(.5, .3, .1))
     if isinstance(c.object, Person) and c.object.kind == 'kin': raise LookupError
     return c
 
+# %% ../nbs/92_patterns.ipynb #425ddee5
 @drawn_pattern('suggestion', 3)
 def draw_suggestion(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw a suggestion in one of its two forms"
-    c = _together(r)
-    if r.random() < .5: (ko, en), stop = say_lets(c), '.'
-    else: (ko, en), stop = say_shall_we(replace(c, level=r.choice(LEVELS))), '?'
-    return Example(ko + stop, make_sentence(en, stop), 'suggestion', 'present', *verb_and_object(c))
+    c, question = _together(r), r.random() >= .5
+    pair = say_shall_we(replace(c, level=r.choice(LEVELS))) if question else say_lets(c)
+    return make_example(pair, 'suggestion', 'present', *verb_and_object(c), question=question)
 
 # %% ../nbs/92_patterns.ipynb #d68f12c0
 _which = {'':'the', '이 ':'this', '그 ':'that', '제 ':'my'}
 
+# %% ../nbs/92_patterns.ipynb #8ed93512
 def topic_phrase(
     thing, # `Noun`, `Place` or `Person`
     which:str='', # Empty, or 이, 그, 제 with a space
@@ -848,8 +966,10 @@ def topic_phrase(
     if 'study' in thing.classes or 'sport' in thing.classes: return thing.ko, thing.en
     return ('내 ' if which == '제 ' and level == '해체' else which) + thing.ko, noun_phrase(thing, _which[which])
 
+# %% ../nbs/92_patterns.ipynb #6041830a
 _one_of_a_kind = ('unique', 'proper', 'study', 'sport', '생일', '바람')
 
+# %% ../nbs/92_patterns.ipynb #c2041d22
 def draw_determiner(
     r:random.Random, # Source of chance
     thing, # What is named
@@ -881,6 +1001,7 @@ def say_property(
                          question)
     return join_words(attach_particle(ko, '이/가' if degree == '제일' else '은/는'), degree, word), said
 
+# %% ../nbs/92_patterns.ipynb #428fe5df
 _degrees = {'아주':'very', '정말':'really', '너무':'too', '조금':'a little'}
 
 # %% ../nbs/92_patterns.ipynb #6a6a3c07
@@ -890,30 +1011,34 @@ def draw_level(
     "Draw a level of politeness"
     return weighted_choice(r, ('해요체', 6), ('합쇼체', 3), ('해체', 2))
 
+# %% ../nbs/92_patterns.ipynb #c22e7b2d
 def _draw_property(r, *no):
+    "An adjective without any of the flags `no`, and what has the property"
     a = r.choice([a for a in ADJECTIVES if not {'pred', 'attributive', *no} & set(a.flags)])
     return a, r.choice(lexicon_members(*a.nouns))
 
-def _describing(weight, tenses, degrees=('',), **how):
+# %% ../nbs/92_patterns.ipynb #654e6bc6
+def _describing(name, weight, tenses, degrees=('',), question=False, negative=False):
+    "Register a pattern that says a property"
     def draw(r):
         a, thing = _draw_property(r)
         tense, degree = r.choice(tenses), r.choice(degrees)
-        if tense == 'future' and not ({'state'} & set(a.flags)): raise LookupError
+        if tense == 'future' and 'state' not in a.flags: raise LookupError
         if degree and ('color' in a.flags or a.en in ('perfect', 'new')): raise LookupError
-        ko, en = say_property(a, thing, draw_determiner(r, thing, how.get('question')), tense, draw_level(r),
-                              degree=degree, **how)
-        stop = '?' if how.get('question') else '.'
-        name = 'ask_property' if how.get('question') else 'no_property' if how.get('negative') else 'property'
-        return Example(ko + stop, make_sentence(en, stop), name, tense, a.ko, thing.ko)
-    return weight, draw
+        pair = say_property(a, thing, draw_determiner(r, thing, question), tense, draw_level(r), question, negative,
+                            degree)
+        return make_example(pair, name, tense, a.ko, thing.ko, question=question)
+    PATTERNS[name] = weight, draw
 
-PATTERNS['property']     = _describing(6, ('past', 'present', 'present', 'future'), ('', '', '', *_degrees))
-PATTERNS['no_property']  = _describing(2.5, ('past', 'present'), negative=True)
-PATTERNS['ask_property'] = _describing(2.5, ('past', 'present'), question=True)
+# %% ../nbs/92_patterns.ipynb #bf87994a
+_describing('property', 6, ('past', 'present', 'present', 'future'), ('', '', '', *_degrees))
+_describing('no_property', 2.5, ('past', 'present'), negative=True)
+_describing('ask_property', 2.5, ('past', 'present'), question=True)
 
 # %% ../nbs/92_patterns.ipynb #91b72c85
 def _more(adjective): return adjective.comparative or comparative_form(adjective.en)
 
+# %% ../nbs/92_patterns.ipynb #6a8c5a7d
 def say_comparison(
     adjective:Adjective, # The property
     thing, # What has more of it
@@ -929,6 +1054,7 @@ def say_comparison(
             f'{inflect_korean(adjective, *sentence_endings(level, tense), honour=honour)}',
             finite_clause(be_phrase(f'{_more(adjective)} than {en2}'), en, agreeing_pronoun(thing), tense))
 
+# %% ../nbs/92_patterns.ipynb #56d8e092
 def say_superlative(
     adjective:Adjective, # The property
     thing, # What has most of it
@@ -942,6 +1068,11 @@ def say_superlative(
             finite_clause(be_phrase('the ' + superlative_form(_more(adjective))), en, agreeing_pronoun(thing)))
 
 # %% ../nbs/92_patterns.ipynb #6d72cfc9
+_kinds = {'food', 'drink', 'clothes', 'shoes', 'headwear', 'book', 'reading', 'furniture', 'show', 'transit', 'vehicle',
+          'wheels', 'gadget', 'dishes', 'animal', 'flower', 'room', 'scenery', 'language', 'schoolsubject', 'town',
+          'city', 'sport', 'strings', 'stationery', 'carry', 'question', 'dream'} # Classes whose members are compared
+
+# %% ../nbs/92_patterns.ipynb #24c65786
 def are_comparable(
     a, # `Noun`, `Place` or `Person`
     b, # Another
@@ -949,12 +1080,17 @@ def are_comparable(
     "Tell whether two things bear comparison"
     if type(a) is not type(b): return False
     if isinstance(a, Person): return (a.kind == 'role') == (b.kind == 'role') and a.honour == b.honour
-    shared = {'food', 'drink', 'clothes', 'shoes', 'headwear', 'book', 'reading', 'furniture', 'show', 'transit',
-              'vehicle', 'wheels', 'gadget', 'dishes',
-              'animal', 'flower', 'room', 'scenery', 'language', 'schoolsubject', 'town', 'city', 'sport', 'strings',
-              'stationery', 'carry', 'question', 'dream'}
-    return a != b and bool(shared & set(a.classes) & set(b.classes))
+    return a != b and bool(_kinds & set(a.classes) & set(b.classes))
 
+# %% ../nbs/92_patterns.ipynb #ba6dd87d
+def _draw_rival(r, adjective, thing):
+    "Something to compare `thing` with, and the words before both"
+    if isinstance(thing, Noun) and r.random() < .4 and not is_of_class(thing, *_one_of_a_kind):
+        return thing, ('이 ', '그 ')
+    others = [x for x in lexicon_members(*adjective.nouns) if x != thing and are_comparable(x, thing)]
+    return r.choice(others or [None]), ('', '')
+
+# %% ../nbs/92_patterns.ipynb #3fc27593
 @drawn_pattern('comparison', 3.5)
 def draw_comparison(
     r:random.Random, # Source of chance
@@ -962,27 +1098,24 @@ def draw_comparison(
     "Draw a comparison"
     a, thing = _draw_property(r, 'color', 'nocompare')
     level, tense = draw_level(r), r.choice(('past', 'present', 'present'))
-    if isinstance(thing, Noun) and r.random() < .4 and not is_of_class(thing, *_one_of_a_kind):
-        other, which = thing, ('이 ', '그 ')
-    else:
-        others = [x for x in lexicon_members(*a.nouns) if x != thing and are_comparable(x, thing)]
-        other, which = r.choice(others or [None]), ('', '')
+    other, which = _draw_rival(r, a, thing)
     if other is None: raise LookupError
-    ko, en = say_comparison(a, thing, other, which, tense, level)
-    return Example(ko + '.', make_sentence(en), 'comparison', tense, a.ko, thing.ko)
+    pair = say_comparison(a, thing, other, which, tense, level)
+    return make_example(pair, 'comparison', tense, a.ko, thing.ko)
 
+# %% ../nbs/92_patterns.ipynb #99ce5eab
 @drawn_pattern('highest', 1.5)
 def draw_superlative(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw a superlative"
     a, thing = _draw_property(r, 'color', 'nocompare')
-    if is_of_class(thing, *_one_of_a_kind) and not is_of_class(thing, 'study'): raise LookupError
-    which = (weighted_choice(r, ('이 ', 3), ('그 ', 2), ('제 ', 1))
-             if isinstance(thing, Noun) and not is_of_class(thing, 'study') else '')
+    study = is_of_class(thing, 'study')
+    if is_of_class(thing, *_one_of_a_kind) and not study: raise LookupError
+    which = weighted_choice(r, ('이 ', 3), ('그 ', 2), ('제 ', 1)) if isinstance(thing, Noun) and not study else ''
     if which == '제 ' and not is_of_class(thing, 'goods', 'carry', 'pet'): raise LookupError
-    ko, en = say_superlative(a, thing, which, draw_level(r))
-    return Example(ko + '.', make_sentence(en), 'highest', 'present', a.ko, thing.ko)
+    pair = say_superlative(a, thing, which, draw_level(r))
+    return make_example(pair, 'highest', 'present', a.ko, thing.ko)
 
 # %% ../nbs/92_patterns.ipynb #f0eddcf4
 def copula_korean(
@@ -1045,14 +1178,15 @@ def draw_identity(
     tense = 'past' if r.random() < .3 else 'present'
     if question and negative: raise LookupError
     if subject.ko in ('아들', '딸') and role.honour: raise LookupError
-    ko, en = say_identity(subject, role, tense, level, question, negative)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'not_being' if negative else 'being', tense, '아니다' if negative
-                   else '이다', role.ko)
+    name, verb = ('not_being', '아니다') if negative else ('being', '이다')
+    return make_example(say_identity(subject, role, tense, level, question, negative), name, tense, verb, role.ko,
+                        question=question)
 
+# %% ../nbs/92_patterns.ipynb #1f402361
 _nameable = tuple(n for n in NOUNS if {'goods', 'carry', 'food', 'drink', 'tool', 'dishes', 'animal'} & set(n.classes)
                   and n.count != 'proper' and not {'cooked', 'meal', 'foodword', 'wild'} & set(n.classes))
 
+# %% ../nbs/92_patterns.ipynb #67964648
 @drawn_pattern('naming', 4)
 def draw_naming(
     r:random.Random, # Source of chance
@@ -1062,10 +1196,9 @@ def draw_naming(
     if question and negative: raise LookupError
     found = adjectives_for(thing, True)
     adjective = r.choice(found) if found and r.random() < .55 else None
-    ko, en = say_this_is(thing, r.choice(('이것', '이것', '그것')), adjective, level, question, negative)
-    stop = '?' if question else '.'
-    return Example(ko + stop, make_sentence(en, stop), 'naming', 'present', '아니다' if negative else '이다', thing.ko,
-                   ((adjective.ko, thing.ko),) if adjective else ())
+    pair = say_this_is(thing, r.choice(('이것', '이것', '그것')), adjective, level, question, negative)
+    return make_example(pair, 'naming', 'present', '아니다' if negative else '이다', thing.ko,
+                        ((adjective.ko, thing.ko),) if adjective else (), question)
 
 # %% ../nbs/92_patterns.ipynb #e43259c1
 def owned_phrase(
@@ -1077,8 +1210,10 @@ def owned_phrase(
     en = person_phrase(owner)
     return f'{person_korean(owner, level)}의 {thing.ko}', f"{en}'{'' if en.endswith('s') else 's'} {thing.en}"
 
+# %% ../nbs/92_patterns.ipynb #e0845a61
 _hobbies = lexicon_members('sport') + tuple(NOUN_OF[k] for k in ('요리', '운동', '춤', '여행'))
 
+# %% ../nbs/92_patterns.ipynb #70326280
 def say_hobby(
     owner:Person|None, # Whose; `None` for the speaker's own
     what:Noun, # What one likes to do
@@ -1090,6 +1225,7 @@ def say_hobby(
     said = dict(운동='exercising', 춤='dancing', 여행='traveling').get(what.ko, what.en)
     return f'{attach_particle(ko, "은/는")} {copula_korean(what.ko, level)}', finite_clause(be_phrase(said), en, 'it')
 
+# %% ../nbs/92_patterns.ipynb #be167551
 def say_birthday(
     owner:Person|None, # Whose; `None` for the speaker's own
     day:TimeExpression, # When
@@ -1103,26 +1239,37 @@ def say_birthday(
             finite_clause(be_phrase(day.en), en, 'it', tense))
 
 # %% ../nbs/92_patterns.ipynb #dbdf62c5
+def _draw_owned(r, owner, level):
+    "Draw a property of somebody's thing"
+    a, thing = _draw_property(r)
+    mine = is_of_class(thing, 'goods', 'carry', 'pet', 'wheels', 'plan', 'info', 'thought')
+    if not mine or is_of_class(thing, '비누', '사실'): raise LookupError
+    (ko, en), tense = owned_phrase(owner, thing, level), r.choice(('present', 'present', 'past'))
+    pair = (f'{attach_particle(ko, "은/는")} {inflect_korean(a, *sentence_endings(level, tense))}',
+            finite_clause(be_phrase(a.en), en, agreeing_pronoun(thing), tense))
+    return make_example(pair, 'belonging', tense, a.ko, thing.ko)
+
+# %% ../nbs/92_patterns.ipynb #3bab0b42
+def _draw_hobby(r, owner, level):
+    "Draw somebody's hobby"
+    what = r.choice(_hobbies)
+    return make_example(say_hobby(owner, what, level), 'belonging', 'present', '이다', what.ko)
+
+# %% ../nbs/92_patterns.ipynb #cc4d1205
+_days = tuple(t for t in TIMES if t.ko in ('어제', '오늘', '내일', '모레', '그저께', '월요일에', '금요일에', '일요일에'))
+
+def _draw_birthday(r, owner, level):
+    "Draw somebody's birthday"
+    pair = say_birthday(owner, r.choice(_days), level)
+    return make_example(pair, 'belonging', 'past' if ' was ' in pair[1] else 'present', '이다', '생일')
+
+# %% ../nbs/92_patterns.ipynb #ffeeca65
 @drawn_pattern('belonging', 3)
 def draw_belonging(
     r:random.Random, # Source of chance
 )->Example: # One pair
     "Draw whose something is"
     level, owner = draw_level(r), r.choice(NAMES + KIN + lexicon_members('선생님', '의사', '학생', '아이', '손님'))
-    if r.random() < .75:
-        a, thing = _draw_property(r)
-        mine = is_of_class(thing, 'goods', 'carry', 'pet', 'wheels', 'plan', 'info', 'thought')
-        if not mine or is_of_class(thing, '비누', '사실'): raise LookupError
-        ko, en = owned_phrase(owner, thing, level)
-        tense = r.choice(('present', 'present', 'past'))
-        return Example(f'{attach_particle(ko, "은/는")} {inflect_korean(a, *sentence_endings(level, tense))}.',
-                       make_sentence(finite_clause(be_phrase(a.en), en, agreeing_pronoun(thing), tense)), 'belonging',
-                       tense, a.ko, thing.ko)
+    if r.random() < .75: return _draw_owned(r, owner, level)
     if r.random() < .4: owner = None
-    if r.random() < .6:
-        what = r.choice(_hobbies)
-        ko, en = say_hobby(owner, what, level)
-        return Example(ko + '.', make_sentence(en), 'belonging', 'present', '이다', what.ko)
-    ko, en = say_birthday(owner, r.choice([t for t in TIMES if t.ko in ('어제', '오늘', '내일', '모레', '그저께', '월요일에', '금요일에',
-            '일요일에')]), level)
-    return Example(ko + '.', make_sentence(en), 'belonging', 'past' if ' was ' in en else 'present', '이다', '생일')
+    return (_draw_hobby if r.random() < .6 else _draw_birthday)(r, owner, level)

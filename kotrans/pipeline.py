@@ -12,6 +12,7 @@ import io,json,math,os,platform,random,shutil,sys,time
 from contextlib import nullcontext,redirect_stdout
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 import sacrebleu,torch
 import kotrans
@@ -47,10 +48,12 @@ def missing(
     vocab = [(Path(config.vocab_dir)/f'{name}_spm.model', 'kotrans-train-tokenizer') for name in names]
     return [(p, command) for p,command in data+vocab if not p.exists()]
 
+# %% ../nbs/47_pipeline.ipynb #42758d44
 def _parts(config):
     "The parts of the split that are read from `data_dir`: a corpus in shards is trained on where it lies"
     return ['validation'] if config.shards else ['train', 'validation']
 
+# %% ../nbs/47_pipeline.ipynb #007c1f4e
 def _require(config):
     "Raise an `InputError` that lists what is missing"
     lack = missing(config)
@@ -92,6 +95,7 @@ def _said_of_split(config):
     said = said | {f'{part}_size': n for part,n in sizes.items()}
     return {f.name: said[f.name] for group in (CleaningConfig, SplitConfig) for f in fields(group) if f.name in said}
 
+# %% ../nbs/47_pipeline.ipynb #bc604d79
 def _said_of_vocabularies(config, src, tgt):
     "What the vocabularies say of themselves"
     return dict(tokenizer_type='bpe' if src.is_bpe else 'unigram', morphemes=src.morphemes,
@@ -105,6 +109,7 @@ def _asked(config, made):
     values = {n: getattr(config, n) for n in made}
     return [n for n,v in values.items() if differs(n, v) and not any(u.get(n)==v for u in usual)]
 
+# %% ../nbs/47_pipeline.ipynb #26175f18
 def as_made(
     config:TransformerConfig, # What was asked for
     src, # `Tokenizer` of the source language
@@ -162,6 +167,7 @@ def _encode(config, src, tgt, progress):
     if progress is None: progress = bool(sys.stderr and sys.stderr.isatty())
     for part in _parts(config): encode_split(config, part, src, tgt, progress=progress)
 
+# %% ../nbs/47_pipeline.ipynb #983c824e
 def _open(config, src, tgt):
     "The corpora to train on and to validate on"
     *train,valid = (open_corpus(Path(config.encoded_dir)/part) for part in _parts(config))
@@ -186,6 +192,7 @@ SMALL = Path('small')
 _FOLDERS = dict(data_dir='data/processed', vocab_dir='data/vocab', encoded_dir='data/encoded',
                 checkpoint_dir='checkpoints', log_dir='logs')
 
+# %% ../nbs/47_pipeline.ipynb #8170d8b1
 def small_config(
     config:TransformerConfig, # Of the real run
     size:int, # Training pairs of the sample
@@ -208,6 +215,7 @@ def sample_pairs(
     rows = random.Random(seed).sample(range(len(pairs)), min(size, len(pairs)))
     return [pairs[row] for row in sorted(rows)]
 
+# %% ../nbs/47_pipeline.ipynb #7f17059f
 def make_small(
     config:TransformerConfig, # Of the real run, whose text is sampled
     size:int, # Training pairs of the sample
@@ -232,6 +240,7 @@ def _lacks_splits(config):
     "Whether the texts that training reads are missing"
     return any(command=='kotrans-split-data' for _,command in missing(config))
 
+# %% ../nbs/47_pipeline.ipynb #84a5568d
 def _sample_splits(config, small, size):
     "Sample the splits of `config` into the folder of `small`; what was sampled"
     names = sorted(p.stem for p in Path(config.data_dir).glob('*.ko') if p.with_suffix('.en').exists())
@@ -243,6 +252,7 @@ def _sample_splits(config, small, size):
         for lang,side in zip(('ko', 'en'), zip(*sample)): write_lines(Path(small.data_dir)/f'{name}.{lang}', side)
     return f"{', '.join(counts.values())} of {config.data_dir}"
 
+# %% ../nbs/47_pipeline.ipynb #dbe1ba1f
 def _sample_raw(config, small, size):
     "Sample a source, or the embedded corpus where there is none; clean and split it; what was sampled"
     raw = Path(config.data_dir).parent/'raw'
@@ -279,6 +289,7 @@ def machine_name(
     if device.type=='cuda': return torch.cuda.get_device_name(device)
     return f'{os.cpu_count()} CPU cores ({platform.machine()})'
 
+# %% ../nbs/47_pipeline.ipynb #0185c1e6
 def processor_name()->str: # Such as `AMD EPYC 7763`, or the kind of machine where the system tells no more
     "The model of the processor"
     try: lines = Path('/proc/cpuinfo').read_text('utf-8', 'replace').splitlines()
@@ -316,13 +327,17 @@ def test_report(
     _show_scores(scores)
     record = about | dict(kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(),
                           machine=machine_name(t.device), scores=scores)
-    path = Path(config.log_dir)/'scores.json'
+    _store(record, Path(config.log_dir)/'scores.json', best)
+    return scores
+
+# %% ../nbs/47_pipeline.ipynb #8b944c18
+def _store(record, path, model):
+    "Write what the report says of the file `model`"
     try:
         with atomic_write(path) as f: f.write(json.dumps(record, indent=1).encode())
     except OSError as e:
         raise InputError(f'{path}: could not be written ({e.strerror or e}); the scores are those above, and the model '
-                         f'is whole: {best}') from None
-    return scores
+                         f'is whole: {model}') from None
 
 # %% ../nbs/47_pipeline.ipynb #b4afa4f5
 def _show_examples(path, ko, en, out, examples):
@@ -331,6 +346,7 @@ def _show_examples(path, ko, en, out, examples):
     for i in range(0, len(ko), max(1, len(ko)//examples))[:examples]:
         notify(f'  ko   {ko[i]}\n  ref  {en[i]}\n  ours {out[i]}\n')
 
+# %% ../nbs/47_pipeline.ipynb #44eb7b0e
 def _show_scores(scores):
     "Print a line for each test set, and the signatures"
     for name,s in scores.items():
@@ -355,12 +371,17 @@ def run_config(
     with in_file(resume): saved = model_config(state)        # before a model of these sizes is built
     c = described if preset or config else saved.replace(**_other_folders(saved, state, resume, fields) | fields)
     c = c.replace(src_vocab_size=saved.src_vocab_size, tgt_vocab_size=saved.tgt_vocab_size)    # as they came out
-    changed = [n for n,v in c.to_dict().items() if n not in MAY_CHANGE and v!=getattr(saved, n)]
-    if changed and 'config' not in [name.strip() for name in anyway.split(',')]:
-        now,then = (', '.join(f'{n}={getattr(o, n)!r}' for n in changed) for o in (c, saved))
-        raise InputError(f'{now}: {resume} was trained with {then}; a resumed run keeps that, '
-                         'unless given --resume-anyway config')
+    if 'config' not in [name.strip() for name in anyway.split(',')]: _refuse_change(c, saved, resume)
     return c
+
+# %% ../nbs/47_pipeline.ipynb #1b30c89c
+def _refuse_change(config, saved, path):
+    "Refuse a config that says otherwise than the one of the checkpoint, but for what may change"
+    changed = [n for n,v in config.to_dict().items() if n not in MAY_CHANGE and v!=getattr(saved, n)]
+    if not changed: return
+    now,then = (', '.join(f'{n}={getattr(o, n)!r}' for n in changed) for o in (config, saved))
+    raise InputError(f'{now}: {path} was trained with {then}; a resumed run keeps that, '
+                     'unless given --resume-anyway config')
 
 # %% ../nbs/47_pipeline.ipynb #4ec1fc1f
 def _other_folders(saved, state, path, fields):
@@ -435,6 +456,7 @@ def _auto(config, fields):
              f'resume auto: no checkpoint to go on from in {folder}; a new run begins')
     return str(found or ''), fields | dict(checkpoint_dir=folder)
 
+# %% ../nbs/47_pipeline.ipynb #38c91ab7
 def _earlier_demo(fields):
     "The newest checkpoint of a demo run with these `fields`, or nothing"
     try:
@@ -489,10 +511,12 @@ def _run(config, resume, anyway, report, overwrite):
         raise InputError('the last checkpoint could not be saved, for the reasons above; the best model is '
                          f'{best}, and {trainer.way_on()}')
 
+# %% ../nbs/47_pipeline.ipynb #4c727fc5
 def _files_of(trainer):
     "The files of a trainer's run in its folder"
     return [f for f in run_files(trainer.config.checkpoint_dir) if f.run==trainer.run_id]
 
+# %% ../nbs/47_pipeline.ipynb #37f21fde
 def _best_of(trainer):
     "The file of the best model, which is there and of this run"
     for f in _files_of(trainer):
@@ -500,6 +524,7 @@ def _best_of(trainer):
     raise InputError(f'{trainer.config.checkpoint_dir}: holds no best model of this run, for the reasons above; '
                      + trainer.way_on())
 
+# %% ../nbs/47_pipeline.ipynb #0395bb42
 def _end_of_small():
     "Say what a small run has shown, and what it has not"
     notify(f'small run: the whole way works, from text to {SMALL}/logs; its scores say nothing about the real run, '
@@ -524,34 +549,52 @@ def check_pipeline(
         kotrans-check-pipeline --preset small --batch-tokens 4096
     """
     t = make_trainer(run_config(preset, config, **fields), progress=False)
-    model = t.model
-    batch = next(iter(t.train_loader.batches(0))).to(t.device)
+    seen = _send_through(t)
+    print(t.describe())
+    _show_batch(t, seen)
+    checks = _judge(t, seen)
+    for what,good in checks.items(): print(f"{'ok' if good else 'FAIL':8} {what}")
+    failed = [what for what,good in checks.items() if not good]
+    if failed: raise InputError(f'the pipeline does not fit together: {"; ".join(failed)}')
+    print('verdict  everything fits; go on with kotrans-train')
+
+# %% ../nbs/47_pipeline.ipynb #694b1e08
+def _send_through(trainer):
+    "Send the first batch of `trainer` through model, loss and gradient; all that there is to see of it"
+    model,batch = trainer.model,next(iter(trainer.train_loader.batches(0))).to(trainer.device)
     src,tgt = batch.src,batch.tgt[:, :-1]
     masks = padding_mask(src),target_mask(tgt)
     model.eval()
     logits = model(src, tgt, *masks)
-    sums = t.criterion(logits, batch.tgt[:, 1:])
+    sums = trainer.criterion(logits, batch.tgt[:, 1:])
     (sums.loss/batch.num_tokens).backward()
-    loss,nll,logits = sums.loss.item()/batch.num_tokens,sums.nll.item()/batch.num_tokens,logits.detach()
     silent = [n for n,p in model.named_parameters() if p.grad is None or not p.grad.any()]
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf).item()
-    b,n,m,v = len(src),src.shape[1],tgt.shape[1],len(t.tokenizers[1])
-    print(t.describe())
-    print(f'batch    src {[*src.shape]}, tgt {[*batch.tgt.shape]}, {batch.num_tokens:,} target tokens, '
+    return SimpleNamespace(batch=batch, masks=masks, logits=logits.detach(), loss=sums.loss.item()/batch.num_tokens,
+                           nll=sums.nll.item()/batch.num_tokens, silent=silent, norm=norm)
+
+# %% ../nbs/47_pipeline.ipynb #41bac0cf
+def _show_batch(trainer, seen):
+    "Print the batch, its first pair as text, and the numbers that the model made of it"
+    src,tgt,logits,(source,target) = seen.batch.src,seen.batch.tgt,seen.logits,trainer.tokenizers
+    print(f'batch    src {[*src.shape]}, tgt {[*tgt.shape]}, {seen.batch.num_tokens:,} target tokens, '
           f'{(src==0).float().mean():.1%} of the source is padding')
-    print(f'first    {t.tokenizers[0].decode(src[0].tolist())!r} -> {t.tokenizers[1].decode(batch.tgt[0].tolist())!r}')
-    print(f'masks    source {[*masks[0].shape]}, target {[*masks[1].shape]}')
+    print(f'first    {source.decode(src[0].tolist())!r} -> {target.decode(tgt[0].tolist())!r}')
+    print(f'masks    source {[*seen.masks[0].shape]}, target {[*seen.masks[1].shape]}')
     print(f'logits   {[*logits.shape]}: mean {logits.mean():.3f}, deviation {logits.std():.3f}, '
           f'from {logits.min():.2f} to {logits.max():.2f}')
-    print(f'loss     {loss:.3f} smoothed, {nll:.3f} plain (guessing: ln {v:,} = {math.log(v):.3f})')
-    print(f'gradient norm {norm:.3f}; learning rate {t.lr:.3e} at step 1')
-    reaches = f'gradient is finite and reaches every parameter{f" (not {silent[0]})" if silent else ""}'
-    checks = {'shapes': (logits.shape, masks[0].shape, masks[1].shape)==((b,m,v), (b,1,1,n), (b,1,m,m)),
-              'logits are finite and differ': bool(torch.isfinite(logits).all()) and logits.std()>1e-6,
-              'loss is about that of guessing': abs(nll-math.log(v))<1.5,
-              reaches: math.isfinite(norm) and not silent,
-              'learning rate is above zero': t.lr>0}
-    failed = [k for k,good in checks.items() if not good]
-    for k in checks: print(f"{'FAIL' if k in failed else 'ok':8} {k}")
-    if failed: raise InputError(f'the pipeline does not fit together: {"; ".join(failed)}')
-    print('verdict  everything fits; go on with kotrans-train')
+    print(f'loss     {seen.loss:.3f} smoothed, {seen.nll:.3f} plain '
+          f'(guessing: ln {len(target):,} = {math.log(len(target)):.3f})')
+    print(f'gradient norm {seen.norm:.3f}; learning rate {trainer.lr:.3e} at step 1')
+
+# %% ../nbs/47_pipeline.ipynb #1c3d5f19
+def _judge(trainer, seen):
+    "Whether each thing is as it should be: a sentence -> `True` or `False`"
+    (b,n),m,v = seen.batch.src.shape,seen.batch.tgt.shape[1]-1,len(trainer.tokenizers[1])
+    reaches = f'gradient is finite and reaches every parameter{f" (not {seen.silent[0]})" if seen.silent else ""}'
+    shapes = (seen.logits.shape, seen.masks[0].shape, seen.masks[1].shape)
+    return {'shapes': shapes==((b,m,v), (b,1,1,n), (b,1,m,m)),
+            'logits are finite and differ': bool(torch.isfinite(seen.logits).all()) and seen.logits.std()>1e-6,
+            'loss is about that of guessing': abs(seen.nll-math.log(v))<1.5,
+            reaches: math.isfinite(seen.norm) and not seen.silent,
+            'learning rate is above zero': trainer.lr>0}

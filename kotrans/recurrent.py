@@ -54,10 +54,12 @@ def lstm_cell(
 # %% ../nbs/52_recurrent.ipynb #766c3a91
 _CELLS = dict(gru=nn.GRU, lstm=nn.LSTM)
 
+# %% ../nbs/52_recurrent.ipynb #4c9baad2
 def _pack_state(state):
     "State of `nn.GRU` or `nn.LSTM` -> `[batch, entries, d]`: one entry for each layer, or two"
     return torch.cat(state if isinstance(state, tuple) else (state,)).transpose(0, 1)
 
+# %% ../nbs/52_recurrent.ipynb #f65fda88
 def _unpack_state(state, cell):
     "`[batch, entries, d]` -> what a `cell` (`gru` or `lstm`) takes"
     state = state.transpose(0, 1).contiguous()
@@ -101,6 +103,7 @@ def attention(self:RecurrentCache)->Tensor: # `[rows, src_len]`, or `None`
     "What the last step attended to, as the coverage penalty asks for it"
     return None if self.weights is None else self.weights[:, -1]
 
+# %% ../nbs/52_recurrent.ipynb #b23f6644
 @patch
 def reorder(
     self:RecurrentCache,
@@ -125,6 +128,7 @@ def hidden_states(
     "Read `tgt`: the vectors that the output projection turns into logits"
     return self.read(tgt, self.init_cache(memory, src_mask))[0]
 
+# %% ../nbs/52_recurrent.ipynb #0af9f2d2
 @patch
 def decode(
     self:RecurrentModel,
@@ -149,6 +153,7 @@ def forward(
     if src_mask is None: src_mask = padding_mask(src)
     return self.decode(tgt, self.encode(src, src_mask), src_mask, tgt_mask)
 
+# %% ../nbs/52_recurrent.ipynb #60211aa2
 @patch
 def step(
     self:RecurrentModel,
@@ -211,6 +216,7 @@ def encode(
     def fit(h): return F.pad(h[-self.layers:], (0, 0, 0, 0, max(0, self.layers-len(h)), 0))
     return _pack_state(tuple(map(fit, state)) if isinstance(state, tuple) else fit(state))
 
+# %% ../nbs/52_recurrent.ipynb #b6ac97be
 @patch
 def init_cache(
     self:Seq2Seq,
@@ -241,18 +247,20 @@ class AdditiveAttention(nn.Module):
         self.query,self.key = nn.Linear(d_model, d_model, bias=False),nn.Linear(d_model, d_model, bias=False)
         self.score = nn.Linear(d_model, 1, bias=False)
 
-    def forward(self,
-        state:Tensor, # Who looks `[batch, d_model]`
-        keys:Tensor, # `key` of the annotations `[batch, src_len, d_model]`
-        memory:Tensor, # The annotations `[batch, src_len, d_model]`
-        mask:Tensor=None, # bool `[batch, src_len]`, `True` where attending is allowed
-    )->tuple: # Context `[batch, d_model]`, weights `[batch, src_len]`
-        "Average the annotations, weighted by how well they fit `state`"
-        scores = self.score(torch.tanh(self.query(state)[:, None] + keys))[..., 0]
-        if mask is not None: scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(-1)
-        if mask is not None: weights = weights.masked_fill(~mask, 0.)
-        return (weights[:, None] @ memory)[:, 0], weights
+# %% ../nbs/52_recurrent.ipynb #52ac0d02
+@patch
+def forward(self:AdditiveAttention,
+    state:Tensor, # Who looks `[batch, d_model]`
+    keys:Tensor, # `key` of the annotations `[batch, src_len, d_model]`
+    memory:Tensor, # The annotations `[batch, src_len, d_model]`
+    mask:Tensor=None, # bool `[batch, src_len]`, `True` where attending is allowed
+)->tuple: # Context `[batch, d_model]`, weights `[batch, src_len]`
+    "Average the annotations, weighted by how well they fit `state`"
+    scores = self.score(torch.tanh(self.query(state)[:, None] + keys))[..., 0]
+    if mask is not None: scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(-1)
+    if mask is not None: weights = weights.masked_fill(~mask, 0.)
+    return (weights[:, None] @ memory)[:, 0], weights
 
 # %% ../nbs/52_recurrent.ipynb #60e751b0
 class Bahdanau(RecurrentModel):
@@ -277,6 +285,7 @@ def encode(
     "Read the source in both directions"
     return self.read_source(src, padding_mask(src) if src_mask is None else src_mask)[0]
 
+# %% ../nbs/52_recurrent.ipynb #3534aaa6
 @patch
 def init_cache(
     self:Bahdanau,

@@ -37,6 +37,7 @@ def state(self:ResumableTrainer)->dict: # Plain values and tensors
                     scheduler=self.scheduler.state_dict(), ranks=self.world)
     return self.model_state() | dict(training=training)
 
+# %% ../nbs/32_resuming.ipynb #72a75fd3
 @patch
 def corpus_hash(self:ResumableTrainer)->str: # 64 hexadecimal digits
     "SHA-256 fingerprint of the training corpus"
@@ -46,15 +47,18 @@ def corpus_hash(self:ResumableTrainer)->str: # 64 hexadecimal digits
 # %% ../nbs/32_resuming.ipynb #caf9da9c
 _means = {name: real_number(nan=True) for name in 'train_loss train_ppl tokens_per_second seconds'.split()}
 
+# %% ../nbs/32_resuming.ipynb #bc6747cc
 def _row(required):
     "Schema of a row: some numbers that it has, and only numbers under other names"
     def check(value, where): dict_of(real_number(nan=True))(value, where); record(required)(value, where)
     return check
 
+# %% ../nbs/32_resuming.ipynb #fee21726
 def _epoch_row(value, where):
     "Schema of `RunState.epoch_row`"
     if value!={}: _row(_means)(value, where)
 
+# %% ../nbs/32_resuming.ipynb #df6ca5f8
 _OF_KIND = {int: whole_number(), float: real_number(), bool: plain_value, str: text_upto(), dict: dict_of(plain_value),
             list: list_of(plain_value)}
 _place = dict(epoch=real_number(0), step=whole_number(), lr=real_number(0))
@@ -65,6 +69,7 @@ _RUN = {f.name: _OF_KIND[f.type] for f in fields(RunState)} | dict(
 # %% ../nbs/32_resuming.ipynb #f8fdf57c
 _RENAMED = dict(bad='bad_in_a_row', row='epoch_row', stale='epochs_since_best', spent='elapsed')
 
+# %% ../nbs/32_resuming.ipynb #5aa8f81f
 def run_state(
     saved:dict, # Fields stored in a checkpoint, by this version of kotrans or an earlier one
 )->RunState: # Fields that are not stored keep their defaults
@@ -100,6 +105,7 @@ def save_step(self:ResumableTrainer,
         if saved: keep_last(folder, self.config.keep_checkpoints, self.run_id, self.step, STEPS)
     return self.save(folder/f'{STEPS}{self.step}.pt', self.state(), then, wait)
 
+# %% ../nbs/32_resuming.ipynb #1b5724ed
 @patch
 def step_save_due(self:ResumableTrainer)->bool: # By `save_every_steps` or `save_every_minutes`
     "Whether a checkpoint is due after this step"
@@ -115,12 +121,14 @@ def save_epoch(self:ResumableTrainer):
     path = Path(self.config.checkpoint_dir)/f'checkpoint_epoch_{self.run.epoch}.pt'
     self.save(path, self.state(), self.epoch_saved, wait=False)
 
+# %% ../nbs/32_resuming.ipynb #e9847b1b
 @patch
 def epoch_save_due(self:ResumableTrainer)->bool: # By `save_every`, and always at the end of the run
     "Whether a checkpoint is due after this epoch"
     c,n = self.config,self.run.epoch
     return n>=c.num_epochs or bool(c.save_every and n%c.save_every==0)
 
+# %% ../nbs/32_resuming.ipynb #bd747728
 @patch
 def epoch_saved(self:ResumableTrainer,
     saved:bool, # Whether the epoch's checkpoint is on the disk
@@ -139,6 +147,7 @@ def update(self:ResumableTrainer,
     self.in_update = True
     return super(ResumableTrainer, self).update(batches, sums)
 
+# %% ../nbs/32_resuming.ipynb #d14f0447
 @patch
 def end_step(self:ResumableTrainer):
     "Write a checkpoint if one is due by steps or by the clock"
@@ -151,6 +160,7 @@ def own_checkpoints(self:ResumableTrainer)->list: # Paths, oldest first
     "List the checkpoints in the run's folder from which it could go on"
     return [f.path for f in run_files(self.config.checkpoint_dir) if f.run==self.run_id and f.resumable]
 
+# %% ../nbs/32_resuming.ipynb #852b1346
 @patch
 def way_on(self:ResumableTrainer,
     *flags, # What to add to the command
@@ -160,6 +170,7 @@ def way_on(self:ResumableTrainer,
     if not own: return f'{self.config.checkpoint_dir} holds no checkpoint from which this run could go on'
     return ' '.join(['go on with: kotrans-train --resume', shlex.quote(str(own[-1])), *flags])
 
+# %% ../nbs/32_resuming.ipynb #1b1fdfda
 @patch
 def leave(self:ResumableTrainer):
     "Write a checkpoint of the last whole step, and print the command that resumes it"
@@ -175,6 +186,7 @@ def others_files(self:ResumableTrainer)->list: # Paths
     "List the files of other runs that this run would lose, or take for its own"
     return in_the_way(self.config.checkpoint_dir, self.run_id, self.step)
 
+# %% ../nbs/32_resuming.ipynb #152be781
 @patch
 def take_folders(self:ResumableTrainer):
     "Make sure that nothing is lost when this run writes; with `overwrite`, remove what is in its way"
@@ -185,6 +197,7 @@ def take_folders(self:ResumableTrainer):
     if found: self.say(said + ', '.join(p.name for p in found))
     remove_temp_files(self.config.checkpoint_dir)
 
+# %% ../nbs/32_resuming.ipynb #f61a063d
 @patch
 @contextmanager
 def own_folders(self:ResumableTrainer): # A context manager
@@ -199,6 +212,7 @@ def own_folders(self:ResumableTrainer): # A context manager
         try: yield
         finally: self.finish_saving()
 
+# %% ../nbs/32_resuming.ipynb #1cdb81bf
 @patch
 def finish_saving(self:ResumableTrainer):
     "Wait for what is being written, for subclasses to override; does nothing"
@@ -223,6 +237,7 @@ def one_epoch(self:ResumableTrainer):
     if not self.run.epoch_row: self.run.epoch_row = self.train_epoch()
     self.end_epoch(self.run.epoch_row)
 
+# %% ../nbs/32_resuming.ipynb #746403e1
 @patch
 def end_epoch(self:ResumableTrainer,
     row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
@@ -232,6 +247,7 @@ def end_epoch(self:ResumableTrainer,
     self.run.epoch_row = {}
     self.save_epoch()
 
+# %% ../nbs/32_resuming.ipynb #110a150e
 @patch
 def finished(self:ResumableTrainer)->bool:
     "Whether all epochs are trained and validated"
@@ -266,6 +282,7 @@ def _schedule(value, where):
     record(_LINE)(value, where)
     whole_number(1, min(value['last_step'], value['last_epoch']+1))(value['turn'], f'{where}.turn')
 
+# %% ../nbs/32_resuming.ipynb #8d56dde5
 _TRAINING = record(dict(run=dict_of(lambda *_: None), corpus=text_upto(100),
     optimizer=record(dict(state=dict_of(dict_of(tensor_of()), keys=(int,)),
                           param_groups=list_of(record(dict(params=list_of(whole_number())))))),
@@ -290,22 +307,26 @@ def check_fit(self:ResumableTrainer,
     state:dict, # A checkpoint whose kinds are right
 ):
     "Raise an `InputError` unless weights, optimizer and schedule have the shapes and the numbers of this run's"
-    training,count = state['training'],tensor_of((), [torch.float32])
+    training,groups = state['training'],self.optimizer.state_dict()['param_groups']
     record({k: tensor_of(w.shape) for k,w in self.model.state_dict().items()}, closed=True)(state['weights'], 'weights')
-    groups,saved = self.optimizer.state_dict()['param_groups'],training['optimizer']
-    if [[*g['params']] for g in saved['param_groups']]!=[g['params'] for g in groups]:
+    if [[*g['params']] for g in training['optimizer']['param_groups']]!=[g['params'] for g in groups]:
         raise InputError('training.optimizer.param_groups: of another optimizer')
-    steps = run_state(training['run']).step
-    last = training['scheduler']['last_epoch']
+    steps,last = run_state(training['run']).step,training['scheduler']['last_epoch']
     whole_number(0, steps)(last, 'training.scheduler.last_epoch')
-    kept = lambda p, adam: dict(exp_avg=tensor_of(p.shape, [p.dtype])) | (
-        dict(step=count, exp_avg_sq=tensor_of(p.shape, [p.dtype])) if adam else {})
+    moments = training['optimizer']['state']
+    if moments or last: self._check_moments(moments, steps)         # else saved before the first step
+
+# %% ../nbs/32_resuming.ipynb #3e531dd4
+@patch
+def _check_moments(self:ResumableTrainer, saved, steps):
+    "Raise an `InputError` unless the optimizer's averages fit the weights, with numbers that `steps` steps can give"
+    def kept(p, adam):
+        like = tensor_of(p.shape, [p.dtype])
+        return dict(exp_avg=like) | (dict(step=tensor_of((), [torch.float32]), exp_avg_sq=like) if adam else {})
     params = [(p, 'betas' in g) for g in self.optimizer.param_groups for p in g['params']]   # Muon's have none
-    moments = {i: kept(*p) for i,p in enumerate(params)}
-    if not saved['state'] and not last: return         # saved before the first step
-    whole = record({i: record(m, closed=True) for i,m in moments.items()}, closed=True)
-    whole(saved['state'], 'training.optimizer.state')
-    for i,m in saved['state'].items():
+    whole = record({i: record(kept(*p), closed=True) for i,p in enumerate(params)}, closed=True)
+    whole(saved, 'training.optimizer.state')
+    for i,m in saved.items():
         if 'step' in m and (not 0<=m['step'].item()<=steps or m['exp_avg_sq'].numel() and m['exp_avg_sq'].min()<0):
             raise InputError(f'training.optimizer.state.{i}: numbers that Adam cannot have computed')
 
@@ -325,6 +346,7 @@ def resume(self:ResumableTrainer,
     with in_file(f'{path}: its contents do not fit this config; train anew'): self.check_fit(state)
     self.load_state(state, run, found)
 
+# %% ../nbs/32_resuming.ipynb #7cfa7982
 def _refuse(path, found, anyway):
     "Raise an `InputError` for differences that are not allowed by name"
     names = {name.strip() for name in anyway.split(',')}-{''}
@@ -350,6 +372,7 @@ def load_state(self:ResumableTrainer,
     as_long = planned and same(LENGTH) and state['training'].get('ranks', 1)==self.world
     self.load_optimizer(state['training'], as_long)
 
+# %% ../nbs/32_resuming.ipynb #0929167f
 @patch
 def load_optimizer(self:ResumableTrainer,
     training:dict, # Training state of a checkpoint, with `optimizer` and `scheduler`

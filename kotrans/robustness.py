@@ -70,6 +70,7 @@ def check_finite(self:RobustTrainer):
     raise InputError(f'step {self.step}: an update has left weights that are not finite; {self.last_good()}. Take a '
                      'smaller --lr-factor or a longer --warmup-steps (on resuming, with --resume-anyway config)')
 
+# %% ../nbs/34_robustness.ipynb #8c979a36
 @patch
 def last_good(self:RobustTrainer)->str: # Part of a sentence
     "Name the newest checkpoint that this run has written, or was resumed from, and that is still there"
@@ -78,6 +79,7 @@ def last_good(self:RobustTrainer)->str: # Part of a sentence
     there = [p for p in (*self.own_checkpoints(), self.last_saved) if p and Path(p).exists()]
     return f'the last good checkpoint is {there[-1]}' if there else self.way_on()
 
+# %% ../nbs/34_robustness.ipynb #22bd329d
 @patch
 def step_save_due(self:RobustTrainer)->bool: # `False` while steps are skipped
     "Whether a checkpoint is due after this step"
@@ -110,6 +112,7 @@ def update(self:RobustTrainer,
     self.skip(batches)
     return dict.fromkeys(sums, 0)
 
+# %% ../nbs/34_robustness.ipynb #595b366a
 @patch
 def skip(self:RobustTrainer,
     batches:list, # The `Batch`es of this process, one or several
@@ -131,6 +134,7 @@ def notes(self:RobustTrainer)->list: # Strings
     if self.history and math.isnan(self.history[-1]['train_loss']): notes.append('no step was made in this epoch')
     return super(RobustTrainer, self).notes() + notes
 
+# %% ../nbs/34_robustness.ipynb #d550a697
 @patch
 def end_step(self:RobustTrainer):
     "Save if due; after `max_nonfinite_steps` skipped steps raise `InputError`; stop if a stop was requested"
@@ -172,6 +176,7 @@ def check_stop(self:RobustTrainer):
     if self.stopping==signal.SIGINT: raise KeyboardInterrupt
     if self.stopping: raise SystemExit(128+self.stopping)
 
+# %% ../nbs/34_robustness.ipynb #cfc71287
 @patch
 def request_stop(self:RobustTrainer,
     number:int=signal.SIGTERM, # Number of the signal that is to be reported
@@ -179,6 +184,7 @@ def request_stop(self:RobustTrainer,
     "Request a stop after the running step, with a checkpoint; safe in a signal handler, a callback or another thread"
     self.stopping = number
 
+# %% ../nbs/34_robustness.ipynb #01355fac
 @patch
 def end_epoch(self:RobustTrainer,
     row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
@@ -202,6 +208,7 @@ def save(self:RobustTrainer,
     if wait: return self.write(path, state, then)
     self.saving = self.writer.submit(self.write, path, snapshot(state), then)
 
+# %% ../nbs/34_robustness.ipynb #f503cf54
 @patch
 def write(self:RobustTrainer,
     path, # The file, a string or `Path`
@@ -219,6 +226,7 @@ def write(self:RobustTrainer,
     if then: then(saved)
     return saved
 
+# %% ../nbs/34_robustness.ipynb #db89724f
 @patch
 def finish_saving(self:RobustTrainer):
     "Wait until the checkpoint that is being written in the background is done"
@@ -232,6 +240,7 @@ def epoch_save_due(self:RobustTrainer)->bool: # By `save_every`, or because the 
     self.finish_saving()                                 # so that it is known whether it failed
     return self.save_pending or super(RobustTrainer, self).epoch_save_due()
 
+# %% ../nbs/34_robustness.ipynb #6ded7f79
 @patch
 def epoch_saved(self:RobustTrainer,
     saved:bool, # Whether the epoch's checkpoint is on the disk
@@ -240,6 +249,7 @@ def epoch_saved(self:RobustTrainer,
     self.save_pending = not saved
     super(RobustTrainer, self).epoch_saved(saved)
 
+# %% ../nbs/34_robustness.ipynb #80bc4c37
 @patch
 def log(self:RobustTrainer,
     row:dict, # Row of the history: `epoch`, `step`, `train_loss`, ...

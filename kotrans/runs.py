@@ -50,6 +50,7 @@ def update(self:LoggingTrainer,
         torch._foreach_lerp_([*self.average.values()], weights, 1-decay)
     return sums
 
+# %% ../nbs/33_runs.ipynb #32b9b63c
 @patch
 @contextmanager
 def averaged(self:LoggingTrainer): # A context manager
@@ -71,6 +72,7 @@ def measure(self:LoggingTrainer)->str: # 64 hexadecimal digits
     c = self.config
     return fingerprint([c.monitor, c.label_smoothing if c.monitor=='loss' else 0., self._valid_hash])
 
+# %% ../nbs/33_runs.ipynb #a9c70ec9
 @patch
 def state(self:LoggingTrainer)->dict: # Plain values and tensors
     "State from which a resumed run goes on, the moving average of the weights included"
@@ -78,6 +80,7 @@ def state(self:LoggingTrainer)->dict: # Plain values and tensors
     state['training'] |= dict(average=self.average, measure=self.measure())
     return state
 
+# %% ../nbs/33_runs.ipynb #7921bdce
 @patch
 def load_state(self:LoggingTrainer,
     state:dict, # A checkpoint with training state
@@ -91,6 +94,7 @@ def load_state(self:LoggingTrainer,
     measured = state['training'].get('measure', '' if found else self.measure())
     if measured!=self.measure(): self.forget_best('it was measured on another validation set, or otherwise')
 
+# %% ../nbs/33_runs.ipynb #e2791522
 @patch
 def forget_best(self:LoggingTrainer,
     why:str, # The reason, for the message
@@ -134,12 +138,14 @@ def epochs_done(self:LoggingTrainer)->float: # 2.4 is two epochs and four tenths
     r = self.run
     return round(r.epoch + r.position/self.train_loader.num_batches(r.epoch), 2) if r.position else r.epoch
 
+# %% ../nbs/33_runs.ipynb #8ecfbca2
 @patch
 def validation_due(self:LoggingTrainer)->bool: # By `eval_every`, and always at the end of the run
     "Whether to validate now, after an epoch or part of one"
     c,r = self.config,self.run
     return bool(self.time_up or r.position or r.epoch%c.eval_every==0 or r.epoch==c.num_epochs)
 
+# %% ../nbs/33_runs.ipynb #2d0174c5
 @patch
 def notes(self:LoggingTrainer)->list: # Strings
     "Notes to append to an epoch's line: how much time is left, if it is a minute or more"
@@ -153,6 +159,7 @@ def epochs_passed(self:LoggingTrainer)->float: # As `epochs_done`, not rounded
     r = self.run
     return r.epoch + (r.position/self.train_loader.num_batches(r.epoch) if r.position else 0)
 
+# %% ../nbs/33_runs.ipynb #69804634
 @patch
 def time_left(self:LoggingTrainer)->float: # At most; 0 if nothing is known yet
     "Seconds to the end of training, at the rate of this session"
@@ -161,6 +168,7 @@ def time_left(self:LoggingTrainer)->float: # At most; 0 if nothing is known yet
     left = (self.run.elapsed-seconds)/(now-epochs)*(c.num_epochs-now)
     return max(0., min(left, c.max_minutes*60-self.run.elapsed) if c.max_minutes else left)
 
+# %% ../nbs/33_runs.ipynb #1ebad6ec
 @patch
 def end_step(self:LoggingTrainer):
     "Write a checkpoint if one is due, look to the schedule's end, and say once how long a long run will take"
@@ -200,6 +208,7 @@ def update_clock(self:LoggingTrainer)->bool: # Whether `max_minutes` are over
     self.run.elapsed = time.monotonic()-self.start_time
     return 0<self.config.max_minutes*60<=self.run.elapsed
 
+# %% ../nbs/33_runs.ipynb #c59ac91c
 @patch
 def reduce_sums(self:LoggingTrainer,
     own:dict, # Sums over the target tokens of this process: `loss`, `nll`, `tokens`
@@ -215,6 +224,7 @@ def finished(self:LoggingTrainer)->bool:
     if super(LoggingTrainer, self).finished(): return True
     return not self.run.epoch_row and (self.out_of_time() or self.out_of_patience())
 
+# %% ../nbs/33_runs.ipynb #f7f3763c
 @patch
 def out_of_time(self:LoggingTrainer)->bool: # As of the last call of `update_clock`
     "Whether `max_minutes` are over; if so, print the command that resumes the run"
@@ -225,6 +235,7 @@ def out_of_time(self:LoggingTrainer)->bool: # As of the last call of `update_clo
                  + self.way_on(f'--max-minutes {2*c.max_minutes:g}'))
     return self.time_up
 
+# %% ../nbs/33_runs.ipynb #bead3525
 @patch
 def out_of_patience(self:LoggingTrainer)->bool: # Always `False` if `patience` is 0
     "Whether the last `patience` validations gave no new best; if so, print that"
@@ -232,6 +243,7 @@ def out_of_patience(self:LoggingTrainer)->bool: # Always `False` if `patience` i
     if done: self.say(f'stopped after {r.epoch} epochs: {r.epochs_since_best} validations in a row without a new best')
     return done
 
+# %% ../nbs/33_runs.ipynb #fa24a310
 @patch
 def patience_over(self:LoggingTrainer)->bool: # Always `False` if `patience` is 0
     "Whether the last `patience` validations gave no new best"
@@ -246,6 +258,7 @@ def aim(self:LoggingTrainer):
     last = self.broadcast(None if self.rank else self.last_step())
     if last and last!=self.scheduler.last_step: self.scheduler.aim(last)
 
+# %% ../nbs/33_runs.ipynb #0c625471
 @patch
 def last_step(self:LoggingTrainer)->int: # 0 if nothing is known yet
     "Step at which the run will end, by the pace of the last minute"
@@ -262,18 +275,21 @@ def partial_row(self:LoggingTrainer)->bool: # `True` if time was up within an ep
     "Whether the last row of the history covers only part of an epoch"
     return bool(self.run.position and self.history and self.history[-1]['step']==self.step)
 
+# %% ../nbs/33_runs.ipynb #b0ff36f7
 @patch
 def train_epoch(self:LoggingTrainer)->dict: # `train_loss`, `train_ppl`, `tokens_per_second`, `seconds`
     "Train on the rest of the running epoch; the row of a part of it, done before, is replaced"
     if self.partial_row(): self.history.pop()
     return super(LoggingTrainer, self).train_epoch()
 
+# %% ../nbs/33_runs.ipynb #404042e9
 @patch
 def save_epoch(self:LoggingTrainer):
     "Write `checkpoint_epoch_N.pt` if it is due, or `checkpoint_step_N.pt` within an epoch"
     if self.run.position: self.save_step()
     else: super(LoggingTrainer, self).save_epoch()
 
+# %% ../nbs/33_runs.ipynb #d6d3da67
 @patch
 def epoch_save_due(self:LoggingTrainer)->bool: # By `save_every`, and always at the end of the run
     "Whether a checkpoint is due after this epoch"
@@ -302,6 +318,7 @@ def log_run(
     except (OSError, UnicodeDecodeError, csv.Error): return ''
     return None if row is None else row.get('run') or ''
 
+# %% ../nbs/33_runs.ipynb #8902af9f
 def log_in_the_way(
     folder, # Folder of the log
     run:str='', # Id of the run that is about to write there; empty for one that begins
@@ -311,11 +328,13 @@ def log_in_the_way(
     found = log_run(folder)
     return [] if found is None or found==run!='' or not found and step else [Path(folder)/'training.csv']
 
+# %% ../nbs/33_runs.ipynb #f652a2a6
 @patch
 def others_files(self:LoggingTrainer)->list: # Paths
     "List the files of other runs that this run would lose, or take for its own: checkpoints and a log"
     return super(LoggingTrainer, self).others_files() + log_in_the_way(self.config.log_dir, self.run_id, self.step)
 
+# %% ../nbs/33_runs.ipynb #20b47572
 @patch
 @contextmanager
 def own_folders(self:LoggingTrainer): # A context manager
@@ -339,6 +358,7 @@ def open_log(self:LoggingTrainer):
     try: self.board = SummaryWriter(self.config.log_dir, purge_step=void)
     except OSError as e: self.no_board(e)
 
+# %% ../nbs/33_runs.ipynb #2736552b
 @patch
 def no_board(self:LoggingTrainer,
     error:OSError, # What happened
@@ -362,6 +382,7 @@ def log(self:LoggingTrainer,
         except OSError as e: self.no_board(e)
     if self.progress and 'ipykernel' in sys.modules: self.draw_curves()
 
+# %% ../nbs/33_runs.ipynb #2904ff64
 @patch
 def draw_curves(self:LoggingTrainer):
     "Draw the history in a notebook, replacing the last figure"
@@ -390,6 +411,7 @@ def running(self:LoggingTrainer): # A context manager
                      'a larger --num-epochs goes on')
         yield
 
+# %% ../nbs/33_runs.ipynb #ddace9ae
 @patch
 def describe(self:LoggingTrainer)->str: # Four lines, or five
     "Describe the run as `Trainer` does, with its time limit and what was done before"
@@ -413,6 +435,7 @@ def compile_layers(
     for m in model.modules():
         if isinstance(m, (EncoderLayer, DecoderLayer)): m.compile(dynamic=True)
 
+# %% ../nbs/33_runs.ipynb #95a39d27
 @patch
 def wrap(self:LoggingTrainer,
     learner:torch.nn.Module, # The model in its loss

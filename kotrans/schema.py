@@ -31,6 +31,7 @@ def all_finite(
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16,
            torch.int32, torch.int64, torch.bool)
 
+# %% ../nbs/29_schema.ipynb #0f4b71ac
 def _check_tensor(value, where):
     "The bytes of a tensor, or an `InputError` if it is more than a block of numbers"
     plain = value.layout==torch.strided and value.dtype in _DTYPES and not value.is_quantized
@@ -93,6 +94,7 @@ def whole_number(
     what = f'a whole number from {low:,}' + (f' to {high:,}' if high<2**63-1 else '')
     return lambda value,where: _need(type(value) is int and low<=value<=high, where, what, value)
 
+# %% ../nbs/29_schema.ipynb #9f3eac8f
 def real_number(
     low:float=-math.inf, # Smallest
     high:float=math.inf, # Largest
@@ -105,6 +107,7 @@ def real_number(
         _need(good, where, what, value)
     return check
 
+# %% ../nbs/29_schema.ipynb #f762207a
 def text_upto(
     limit:int=10_000, # Most characters
 ): # A schema
@@ -146,6 +149,7 @@ def list_of(
         for i,v in enumerate(value): schema(v, f'{where}[{i}]')
     return check
 
+# %% ../nbs/29_schema.ipynb #6761bbc4
 def dict_of(
     schema, # Of each of its values
     keys=(str,), # Kinds of its keys

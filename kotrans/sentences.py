@@ -17,6 +17,7 @@ from .tokenizer import kiwi_tagger
 # %% ../nbs/44_sentences.ipynb #ff46a10c
 _CUTS = (re.compile(r'(?<=[.!?…。！？])[\'"”’)\]]*\s+|(?<=[。！？])'), re.compile(r'(?<=[,;:、，；：·—])\s*'), re.compile(r'\s+'))
 
+# %% ../nbs/44_sentences.ipynb #6f64731c
 def split_long(
     text:str, # A line, normalised
     fits, # Whether a text is short enough
@@ -37,11 +38,13 @@ def split_long(
 # %% ../nbs/44_sentences.ipynb #785218fd
 _CLOSED = re.compile(r'[.!?…。！？"\'”’)\]\s]')
 
+# %% ../nbs/44_sentences.ipynb #9ce5244a
 def need_splitter():
     "Raise an `InputError` if the library that splits Korean sentences (Kiwi) is not installed"
     if find_spec('kiwipiepy') is None:
         raise InputError("split_sentences: needs a splitter of Korean sentences; pip install 'kotrans[morphemes]'")
 
+# %% ../nbs/44_sentences.ipynb #7a6aab75
 def split_sentences(
     text:str, # One or more sentences, of one or more lines
 )->list: # Slices of it, `list[str]`, with the white space around them
@@ -77,6 +80,7 @@ _EXACT = re.compile(r'''
 ''', re.ASCII | re.VERBOSE)
 _FOREIGN = re.compile('[^\x00-\x7f가-힣ㄱ-ㅣ\u2000-\u206f\u3000-\u303f\ufe0f·×÷°]')
 
+# %% ../nbs/44_sentences.ipynb #1899dcc8
 def non_translatables(
     text:str, # A sentence
     units:bool=True, # Read 만 and its like as units of numbers; otherwise as words
@@ -98,6 +102,7 @@ def is_copied(
     def missing(found): return sum(not ok for *_,ok in found)
     return min(check(True), check(False), key=missing)
 
+# %% ../nbs/44_sentences.ipynb #7c518962
 def copy_recall(
     pairs, # Pairs of a sentence and its translation
 )->dict: # For each kind, how many are there and how many ought to be

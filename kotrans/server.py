@@ -32,6 +32,7 @@ from .translator import Translator
 class Overloaded(Exception):
     "More waits than may wait, or the server is about to stop"
 
+# %% ../nbs/64_server.ipynb #5c383be7
 @dataclass(eq=False)
 class Job:
     "Texts that wait to be translated"
@@ -50,19 +51,22 @@ _FAMILIES = dict(
     kotrans_running_sentences=('gauge', 'Sentences that are being translated'))
 _BOUNDS = .005,.01,.025,.05,.1,.25,.5,1.,2.5,5.,10.,math.inf # Seconds
 
+# %% ../nbs/64_server.ipynb #9b5650f8
 class Metrics:
     "Counters and histograms, in the text format of Prometheus"
     def __init__(self): self.lock,self.values = threading.Lock(),{name: {} for name in _FAMILIES}
 
-    def add(self,
-        family:str, # Name of the counter
-        value:float=1, # By how much it grows
-        suffix:str='', # A histogram has three kinds of counter: `_bucket`, `_sum`, `_count`
-        **labels:str, # Which of its counters
-    ):
-        "Count"
-        key = suffix+('{' + ','.join(f'{k}="{v}"' for k,v in labels.items()) + '}' if labels else '')
-        with self.lock: self.values[family][key] = self.values[family].get(key, 0)+value
+# %% ../nbs/64_server.ipynb #64d10002
+@patch
+def add(self:Metrics,
+    family:str, # Name of the counter
+    value:float=1, # By how much it grows
+    suffix:str='', # A histogram has three kinds of counter: `_bucket`, `_sum`, `_count`
+    **labels:str, # Which of its counters
+):
+    "Count"
+    key = suffix+('{' + ','.join(f'{k}="{v}"' for k,v in labels.items()) + '}' if labels else '')
+    with self.lock: self.values[family][key] = self.values[family].get(key, 0)+value
 
 # %% ../nbs/64_server.ipynb #64000100
 @patch
@@ -75,6 +79,7 @@ def observe(self:Metrics,
         self.add(family, int(seconds<=bound), '_bucket', le='+Inf' if bound==math.inf else f'{bound:g}')
     self.add(family, seconds, '_sum'); self.add(family, 1, '_count')
 
+# %% ../nbs/64_server.ipynb #1636f8b2
 @patch
 def text(self:Metrics,
     **gauges:float, # What goes up and down, as it is now
@@ -154,6 +159,7 @@ def _collect(self:Batcher):
             if job.answer.set_running_or_notify_cancel(): jobs.append(job); self.running += len(job.texts)
         return jobs
 
+# %% ../nbs/64_server.ipynb #6656f2c9
 @patch
 def _work(self:Batcher):
     "Translate batch after batch, until closed"
@@ -170,6 +176,7 @@ def _with(self:Batcher, n_best):
         t.options = replace(t.options, n_best=n_best)
     return self.translators[n_best]
 
+# %% ../nbs/64_server.ipynb #87c08970
 @patch
 def _translate(self:Batcher, jobs, n_best):
     "Answer jobs that want the same number of translations"
@@ -202,15 +209,17 @@ class Limits:
         if self.max_sentences>self.max_queue:
             raise InputError(f'max_sentences: {self.max_sentences} would never fit into a queue of {self.max_queue}')
 
-    @property
-    def origins(self)->list: # Of `str`
-        "The sites of `allow_origin`"
-        return [o.strip().rstrip('/') for o in self.allow_origin.split(',') if o.strip()]
+# %% ../nbs/64_server.ipynb #64d10004
+@patch(as_prop=True)
+def origins(self:Limits)->list: # Of `str`
+    "The sites of `allow_origin`"
+    return [o.strip().rstrip('/') for o in self.allow_origin.split(',') if o.strip()]
 
-    @property
-    def max_bytes(self)->int: # A character takes up to twelve in JSON: as `\ud83d\ude00`
-        "How long a body may be"
-        return 16_384+12*self.max_characters
+# %% ../nbs/64_server.ipynb #64d10006
+@patch(as_prop=True)
+def max_bytes(self:Limits)->int: # A character takes up to twelve in JSON: as `\ud83d\ude00`
+    "How long a body may be"
+    return 16_384+12*self.max_characters
 
 # %% ../nbs/64_server.ipynb #64000260
 def client_key(
@@ -222,6 +231,7 @@ def client_key(
     if address.version==4 or address.ipv4_mapped: return str(getattr(address, 'ipv4_mapped', None) or address)
     return str(ipaddress.ip_network((address, 64), strict=False))
 
+# %% ../nbs/64_server.ipynb #7aa8bb23
 class RateLimit:
     "So many requests a minute for each client"
     def __init__(self,
@@ -230,17 +240,19 @@ class RateLimit:
         clock=time.monotonic, # Tells seconds
     ): self.per_minute,self.clients,self.clock,self.paid = per_minute,clients,clock,{}
 
-    def wait(self,
-        client:str, # Who asks
-    )->float: # 0 if the request may pass, else seconds until it may
-        "Count a request of `client`, if it may pass"
-        if not self.per_minute: return 0.
-        now = self.clock()
-        paid = max(self.paid.get(client, now), now)+60/self.per_minute
-        if paid>now+60+1e-6: return paid-now-60
-        if client not in self.paid and len(self.paid)>=self.clients: self._forget(now)
-        self.paid[client] = paid
-        return 0.
+# %% ../nbs/64_server.ipynb #64d10008
+@patch
+def wait(self:RateLimit,
+    client:str, # Who asks
+)->float: # 0 if the request may pass, else seconds until it may
+    "Count a request of `client`, if it may pass"
+    if not self.per_minute: return 0.
+    now = self.clock()
+    paid = max(self.paid.get(client, now), now)+60/self.per_minute
+    if paid>now+60+1e-6: return paid-now-60
+    if client not in self.paid and len(self.paid)>=self.clients: self._forget(now)
+    self.paid[client] = paid
+    return 0.
 
 # %% ../nbs/64_server.ipynb #64000280
 @patch
@@ -252,6 +264,7 @@ def _forget(self:RateLimit, now):
 # %% ../nbs/64_server.ipynb #640002c0
 LANGUAGES = {'ko': 'Korean', 'en': 'English'} # Code → name; translated is from the first to the second
 
+# %% ../nbs/64_server.ipynb #25080d61
 @cache
 def request_form()->type: # A class of `pydantic`
     "The fields of a request to `/translate`"
@@ -314,6 +327,7 @@ def parse_body(
     if not isinstance(found, dict): raise Refused(400, 'the body has to be a JSON object: {"q": "…"}')
     return found
 
+# %% ../nbs/64_server.ipynb #a72f2b2b
 def _parse_form(text):
     "Fields of a form; one that comes several times is a list"
     fields = {}
@@ -333,18 +347,24 @@ def check_request(
     pydantic = import_extra('pydantic', "'kotrans[serve]'", 'kotrans-serve')
     try: ask = request_form().model_validate(found)
     except pydantic.ValidationError as e: raise Refused(400, _complaint(e.errors()[0], found)) from None
-    texts = [ask.q] if isinstance(ask.q, str) else ask.q
-    characters,sentences = sum(map(len, texts)),sum(1+t.count('\n') for t in texts)
-    def need(ok, why, status=400):
-        if not ok: raise Refused(status, why)
-    need(ask.source in ('ko', 'auto') and ask.target=='en', 'source, target: this server translates from ko to en')
-    need(ask.format=='text', 'format: only text is translated')
-    need(ask.alternatives<n_best, f'alternatives: this server has at most {n_best-1}')
-    need(not any('\ud800'<=c<='\udfff' for t in texts for c in t), 'q: holds half a character, so it is not UTF-8')
-    need(characters<=limits.max_characters, f'q: {characters:,} characters; at most {limits.max_characters:,}', 413)
-    need(sentences<=limits.max_sentences, f'q: {sentences:,} sentences; at most {limits.max_sentences:,}', 413)
+    _need(ask.source in ('ko', 'auto') and ask.target=='en', 'source, target: this server translates from ko to en')
+    _need(ask.format=='text', 'format: only text is translated')
+    _need(ask.alternatives<n_best, f'alternatives: this server has at most {n_best-1}')
+    _check_texts([ask.q] if isinstance(ask.q, str) else ask.q, limits)
     return ask
 
+# %% ../nbs/64_server.ipynb #7409f865
+def _check_texts(texts, limits):
+    "Refuse texts that are too long, or no texts"
+    characters,sentences = sum(map(len, texts)),sum(1+t.count('\n') for t in texts)
+    _need(not any('\ud800'<=c<='\udfff' for t in texts for c in t), 'q: holds half a character, so it is not UTF-8')
+    _need(characters<=limits.max_characters, f'q: {characters:,} characters; at most {limits.max_characters:,}', 413)
+    _need(sentences<=limits.max_sentences, f'q: {sentences:,} sentences; at most {limits.max_sentences:,}', 413)
+
+def _need(ok, why, status=400):
+    if not ok: raise Refused(status, why)
+
+# %% ../nbs/64_server.ipynb #c946d314
 def _complaint(error, found):
     "What `pydantic` found wrong first, without what was sent"
     name = error['loc'][0]
@@ -424,9 +444,11 @@ async def read_body(
 class Gone(Exception):
     "Who asked has left"
 
+# %% ../nbs/64_server.ipynb #1fb8449b
 async def _left(request):
     while (await request.receive())['type']!='http.disconnect': pass
 
+# %% ../nbs/64_server.ipynb #a344cf5b
 @patch
 async def answer(self:Service,
     request, # Of Starlette; its body was read
@@ -446,24 +468,32 @@ async def answer(self:Service,
     finally: leaving.cancel(); waiting.cancel()
 
 # %% ../nbs/64_server.ipynb #64000440
-def _add_translation(app, service, fastapi):
-    "The routes of LibreTranslate"
-    Request,JSON = fastapi.Request,fastapi.responses.JSONResponse
-    Answer,Error = answer_forms()
-    def body(schema): # What OpenAPI says of a request
-        kinds = 'application/json','application/x-www-form-urlencoded'
-        return dict(requestBody=dict(required=True, content={kind: dict(schema=schema) for kind in kinds}))
-    errors = {status: dict(model=Error) for status in (400, 403, 408, 413, 415, 429, 500, 503)}
+def _takes(schema):
+    "What OpenAPI says of a request whose fields are those of `schema`"
+    kinds = 'application/json','application/x-www-form-urlencoded'
+    return dict(requestBody=dict(required=True, content={kind: dict(schema=schema) for kind in kinds}))
 
-    schema = request_form().model_json_schema()
-    @app.post('/translate', openapi_extra=body(schema), responses=errors | {200: dict(model=Answer)})
+def _errors():
+    "What OpenAPI says of requests that are refused"
+    return {status: dict(model=answer_forms()[1]) for status in (400, 403, 408, 413, 415, 429, 500, 503)}
+
+# %% ../nbs/64_server.ipynb #05b3e544
+def _add_translation(app, service, fastapi):
+    "The route that translates"
+    Request,JSON = fastapi.Request,fastapi.responses.JSONResponse
+    schema,responses = request_form().model_json_schema(),_errors() | {200: dict(model=answer_forms()[0])}
+    @app.post('/translate', openapi_extra=_takes(schema), responses=responses)
     async def translate(request:Request):
         "Translate a text or a list of texts"
         found = parse_body(await read_body(request, service.limits), request.headers.get('content-type', ''))
         return JSON(await service.answer(request, check_request(found, service.limits, service.n_best)))
 
+# %% ../nbs/64_server.ipynb #3eb8f2f4
+def _add_languages(app, service, fastapi):
+    "The routes by which clients find out about languages"
+    Request,JSON = fastapi.Request,fastapi.responses.JSONResponse
     text = dict(type='object', required=['q'], properties=dict(q=dict(type='string')))
-    @app.post('/detect', openapi_extra=body(text), responses=errors)
+    @app.post('/detect', openapi_extra=_takes(text), responses=_errors())
     async def detect(request:Request):
         "Tell Korean from English"
         found = parse_body(await read_body(request, service.limits), request.headers.get('content-type', ''))
@@ -481,6 +511,7 @@ _PAGE = {'/': ('index.html', 'text/html'), '/page.css': ('page.css', 'text/css')
          '/page.js': ('page.js', 'text/javascript')} # Route → file, and what it is
 _PATHS = frozenset([*_PAGE, '/translate', '/detect', '/languages', '/health', '/metrics', '/openapi.json'])
 
+# %% ../nbs/64_server.ipynb #49b153f2
 def _add_page(app, fastapi):
     "The page"
     def add(path, name, kind):
@@ -489,6 +520,7 @@ def _add_page(app, fastapi):
         async def page(): return fastapi.Response(content, media_type=f'{kind}; charset=utf-8')
     for path,(name,kind) in _PAGE.items(): add(path, name, kind)
 
+# %% ../nbs/64_server.ipynb #960c3595
 def _add_state(app, service, fastapi):
     "What monitoring asks for"
     @app.get('/health')
@@ -512,6 +544,7 @@ _HEADERS = {'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer
             'Content-Security-Policy': _POLICY}
 _LOOPBACK = frozenset(['localhost', '127.0.0.1', '::1'])
 
+# %% ../nbs/64_server.ipynb #469bfaf1
 class Gate:
     "Around the application: who may ask and how often, an id for each request, a line in the log"
     def __init__(self,
@@ -520,21 +553,24 @@ class Gate:
         local:bool=True, # Whether it answers to names of this machine alone
     ): self.app,self.service,self.local = app,service,local
 
-    def refusal(self,
-        scope:dict, # Of ASGI: the head of a request
-    ): # `None`, or a `Refused`
-        "Why a request may not come in"
-        headers = {k.decode('latin-1').lower(): v.decode('latin-1') for k,v in scope['headers']}
-        host,origin,allowed = headers.get('host', '').lower(),headers.get('origin'),self.service.limits.origins
-        known = _name(host) in _LOOPBACK or '*' in allowed or host in map(_site, allowed)
-        if self.local and not known:
-            return Refused(403, 'this server answers to localhost only; kotrans-serve --allow-origin adds sites')
-        if origin is not None and _site(origin)!=host and not {'*', origin} & {*allowed}:
-            return Refused(403, 'pages of other sites may not ask; kotrans-serve --allow-origin says which may')
-        if scope['method']!='POST': return None
-        seconds = self.service.rate.wait(client_key((scope.get('client') or [None])[0]))
-        if seconds: return Refused(429, 'too many requests; try again later', seconds)
+# %% ../nbs/64_server.ipynb #64d10011
+@patch
+def refusal(self:Gate,
+    scope:dict, # Of ASGI: the head of a request
+): # `None`, or a `Refused`
+    "Why a request may not come in"
+    headers = {k.decode('latin-1').lower(): v.decode('latin-1') for k,v in scope['headers']}
+    host,origin,allowed = headers.get('host', '').lower(),headers.get('origin'),self.service.limits.origins
+    known = _name(host) in _LOOPBACK or '*' in allowed or host in map(_site, allowed)
+    if self.local and not known:
+        return Refused(403, 'this server answers to localhost only; kotrans-serve --allow-origin adds sites')
+    if origin is not None and _site(origin)!=host and not {'*', origin} & {*allowed}:
+        return Refused(403, 'pages of other sites may not ask; kotrans-serve --allow-origin says which may')
+    if scope['method']!='POST': return None
+    seconds = self.service.rate.wait(client_key((scope.get('client') or [None])[0]))
+    if seconds: return Refused(429, 'too many requests; try again later', seconds)
 
+# %% ../nbs/64_server.ipynb #b58a9ec5
 def _site(origin):
     "Name and port of a site"
     try: return urlsplit(origin).netloc.lower()
@@ -567,6 +603,7 @@ async def __call__(self:Gate, scope, receive, send):
         if not status: raise                                        # else it has been answered, and logged
     finally: self._count(scope, state, status or 500, time.perf_counter()-start)
 
+# %% ../nbs/64_server.ipynb #627e2683
 @patch
 def _count(self:Gate, scope, state, status, seconds):
     "Count and log a request"
@@ -576,12 +613,20 @@ def _count(self:Gate, scope, state, status, seconds):
     self.service.metrics.observe('kotrans_request_seconds', seconds)
     _LOG.info('%s %s %s %d %.1f ms %d sentences', state['id'], method, route, status, 1000*seconds, state['sentences'])
 
+# %% ../nbs/64_server.ipynb #76a281a7
 def _refuse(why):
     "An answer that says why there is none"
     json_response = import_extra('starlette.responses', "'kotrans[serve]'", 'kotrans-serve').JSONResponse
     return json_response(dict(error=why.why), why.status, why.headers())
 
 # %% ../nbs/64_server.ipynb #640004a0
+def _place(e):
+    "File and line at which an error was raised"
+    place = e.__traceback__
+    while place and place.tb_next: place = place.tb_next
+    return f'{place.tb_frame.f_code.co_filename.rpartition("/")[2]}:{place.tb_lineno}' if place else '?'
+
+# %% ../nbs/64_server.ipynb #c5443a97
 def _handlers(fastapi):
     "What becomes of each kind of error"
     async def refused(request, why): return _refuse(why)
@@ -589,16 +634,14 @@ def _handlers(fastapi):
         words = {404: 'no such page', 405: 'not this method'}
         return _refuse(Refused(e.status_code, words.get(e.status_code, 'refused')))
     async def failed(request, e):
-        place = e.__traceback__
-        while place and place.tb_next: place = place.tb_next
-        where = f'{place.tb_frame.f_code.co_filename.rpartition("/")[2]}:{place.tb_lineno}' if place else '?'
-        _LOG.error('%s %s at %s', request.state.id, type(e).__name__, where)
+        _LOG.error('%s %s at %s', request.state.id, type(e).__name__, _place(e))
         return _refuse(Refused(500, f'something went wrong here; the log has it under {request.state.id}'))
     async def gone(request, e): return fastapi.Response(status_code=499)      # to nobody; the number is for the log
     left = import_extra('starlette.requests', "'kotrans[serve]'", 'kotrans-serve').ClientDisconnect
     return {Refused: refused, fastapi.exceptions.StarletteHTTPException: unknown, Gone: gone, left: gone,
             Exception: failed}
 
+# %% ../nbs/64_server.ipynb #24ea9868
 def make_app(
     service:Service, # What answers
     local:bool=True, # Whether it answers to names of this machine alone
@@ -611,7 +654,8 @@ def make_app(
         await asyncio.to_thread(service.batcher.close)
     app = fastapi.FastAPI(title='kotrans', version=__version__, description='Translates Korean to English',
                           docs_url=None, redoc_url=None, lifespan=lifespan, exception_handlers=_handlers(fastapi))
-    _add_translation(app, service, fastapi); _add_state(app, service, fastapi); _add_page(app, fastapi)
+    for add in (_add_translation, _add_languages, _add_state): add(app, service, fastapi)
+    _add_page(app, fastapi)
     gate,origins = Gate(app, service, local),service.limits.origins
     if not origins: return gate
     cors = import_extra('starlette.middleware.cors', "'kotrans[serve]'", 'kotrans-serve').CORSMiddleware
@@ -653,11 +697,13 @@ def listen(
         why = os.strerror(e.errno) if (e.errno or 0)>0 else e.strerror or e
         raise InputError(f'{where}: cannot listen there ({why}); try another --port or --host') from None
 
+# %% ../nbs/64_server.ipynb #f4f323bf
 def _address(sock):
     "What a browser is told"
     host,port = sock.getsockname()[:2]
     return f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
 
+# %% ../nbs/64_server.ipynb #ee343c7a
 def _uvicorn(service, sock):
     "A server of uvicorn that is about to run"
     uvicorn,seconds = import_extra('uvicorn', "'kotrans[serve]'", 'kotrans-serve'),service.limits.timeout
@@ -731,6 +777,7 @@ def _announce(sock):
         notify('kotrans-serve: everybody who reaches this machine may use it, unencrypted and without a password; '
                'put a web server with TLS before it, and see --rate', file=sys.stderr)
 
+# %% ../nbs/64_server.ipynb #0efc88b8
 @contextmanager
 def _logging():
     "A line for each request on standard error"

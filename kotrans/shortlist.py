@@ -37,6 +37,16 @@ def _links(corpus, rows):
     within = np.arange(len(place))-(np.cumsum(links)-links)[place]
     return sources[starts[sentence[place]]+within], targets[place], place
 
+# %% ../nbs/43_shortlist.ipynb #a9257468
+def _one_round(p, index, place, given):
+    "Share out each target place by the probabilities `p`, and count: new probabilities, and the log-probability by `p`"
+    share = p[index]
+    total = np.bincount(place, share)
+    log_prob = float(np.log(total).sum())
+    share /= total[place]
+    count = np.bincount(index, share)
+    return count/np.bincount(given, count)[given], log_prob
+
 # %% ../nbs/43_shortlist.ipynb #fa43a003
 def ibm_model1(
     corpus:EncodedCorpus, # Encoded sentence pairs
@@ -52,12 +62,8 @@ def ibm_model1(
     given,said = key//size,key%size
     p,log_prob = 1/np.bincount(given)[given],[]
     for _ in range(rounds):
-        share = p[index]
-        total = np.bincount(place, share)
-        log_prob.append(float(np.log(total).sum()))
-        share /= total[place]
-        count = np.bincount(index, share)
-        p = count/np.bincount(given, count)[given]
+        p,now = _one_round(p, index, place, given)
+        log_prob.append(now)
     return given, said, p, log_prob
 
 # %% ../nbs/43_shortlist.ipynb #812be714
@@ -84,6 +90,23 @@ def allowed(self:Shortlist,
     for i,tokens in enumerate(prefix or ()): out[i, list(tokens)] = True
     return out
 
+# %% ../nbs/43_shortlist.ipynb #40a1a4a0
+def _likeliest(given, said, p, best):
+    "Source tokens, ranks and target tokens of the `best` likeliest targets of each source token"
+    order = np.lexsort((-p, given))
+    given,said = given[order],said[order]
+    rank = np.arange(len(given))-np.searchsorted(given, given)
+    keep = (rank<best) & (given!=PAD)
+    return given[keep], rank[keep], said[keep]
+
+# %% ../nbs/43_shortlist.ipynb #50ac93f5
+def _common_tokens(corpus, tokenizer, n):
+    "Sorted: the `n` most frequent target tokens of `corpus`, the special ones, and the bytes"
+    counts = np.bincount(np.asarray(corpus.tgt_ids, np.int64), minlength=len(tokenizer))
+    spelling = [i for i in range(len(tokenizer)) if i<4 or tokenizer.sp.is_byte(i)]
+    frequent = np.argsort(-counts, kind='stable')[:n]
+    return np.unique([*spelling, *frequent]).astype(np.int64)
+
 # %% ../nbs/43_shortlist.ipynb #9fe7533b
 def learn_shortlist(
     corpus:EncodedCorpus, # Encoded sentence pairs, those the model was trained on
@@ -98,16 +121,10 @@ def learn_shortlist(
     if min(best, rounds, pairs)<1 or common<0:
         raise InputError('shortlist: best, rounds and pairs must be at least 1, common not negative')
     given,said,p,_ = ibm_model1(corpus, rounds, pairs)
-    order = np.lexsort((-p, given))
-    given,said = given[order],said[order]
-    rank = np.arange(len(given))-np.searchsorted(given, given)
-    keep = (rank<best) & (given!=PAD)
+    source,rank,target = map(torch.from_numpy, _likeliest(given, said, p, best))
     targets = torch.full((len(src_tokenizer), best), PAD)
-    targets[torch.from_numpy(given[keep]), torch.from_numpy(rank[keep])] = torch.from_numpy(said[keep])
-    counts = np.bincount(np.asarray(corpus.tgt_ids, np.int64), minlength=len(tgt_tokenizer))
-    spelling = [i for i in range(len(tgt_tokenizer)) if i<4 or tgt_tokenizer.sp.is_byte(i)]
-    frequent = np.argsort(-counts, kind='stable')[:common]
-    common_ones = torch.from_numpy(np.unique([*spelling, *frequent]).astype(np.int64))
+    targets[source, rank] = target
+    common_ones = torch.from_numpy(_common_tokens(corpus, tgt_tokenizer, common))
     return Shortlist(targets, common_ones, (src_tokenizer.fingerprint(), tgt_tokenizer.fingerprint()))
 
 # %% ../nbs/43_shortlist.ipynb #f00f477d
@@ -120,6 +137,7 @@ class _ShortlistCache:
     @property
     def attention(self): return self.cache.attention
 
+# %% ../nbs/43_shortlist.ipynb #f1b4ef90
 class _ShortlistModel:
     "A packed model whose output layer has only the tokens that are `allowed` `[batch, vocab]` in some sentence"
     def __init__(self, model, allowed):
@@ -129,12 +147,16 @@ class _ShortlistModel:
         bias = None if last.bias is None else last.bias[self.ids]
         self.output = output_linear(last.weight[self.ids], bias, model.int8)
 
-    def encode(self, src, src_mask): return self.model.encode(src, src_mask)
+# %% ../nbs/43_shortlist.ipynb #0c2fc2d1
+@patch
+def encode(self:_ShortlistModel, src, src_mask): return self.model.encode(src, src_mask)
 
-    def step(self, token, memory, src_mask, cache=None):
-        sentence = torch.arange(len(token), device=token.device) if cache is None else cache.sentence
-        x,inner = self.model.hidden_states(self.ids[token], memory, src_mask, cache and cache.cache)
-        return self.output(x).add_(self.mask[sentence]), _ShortlistCache(inner, sentence)
+# %% ../nbs/43_shortlist.ipynb #d5ba40ef
+@patch
+def step(self:_ShortlistModel, token, memory, src_mask, cache=None):
+    sentence = torch.arange(len(token), device=token.device) if cache is None else cache.sentence
+    x,inner = self.model.hidden_states(self.ids[token], memory, src_mask, cache and cache.cache)
+    return self.output(x).add_(self.mask[sentence]), _ShortlistCache(inner, sentence)
 
 # %% ../nbs/43_shortlist.ipynb #c3cfead1
 @torch.inference_mode()
@@ -176,6 +198,7 @@ def _read_arrays(path, limit):
     if max(sizes)>limit: raise ValueError('too large for these vocabularies')
     with np.load(path, allow_pickle=False) as z: return [z[n] for n in names]
 
+# %% ../nbs/43_shortlist.ipynb #39a8651a
 def _check_arrays(targets, common, src_size, tgt_size):
     "Raise a `ValueError` unless these are token numbers of these vocabularies"
     whole = all(np.issubdtype(a.dtype, np.integer) for a in (targets, common))

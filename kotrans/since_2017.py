@@ -7,6 +7,7 @@ __all__ = ['orthogonalize', 'layer_matrices', 'Muon']
 
 # %% ../nbs/17_since_2017.ipynb #17c0a003
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/17_since_2017.ipynb #17c0a013
@@ -19,11 +20,12 @@ def orthogonalize(
 )->Tensor: # `[..., rows, cols]`, singular values near 1
     "Bring each matrix near its polar factor by `steps` repetitions of an odd polynomial (Jordan et al. 2024)"
     if matrices.size(-2)>matrices.size(-1): return orthogonalize(matrices.mT, steps).mT    # the smaller product
-    x = matrices/(torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)
+    x = (matrices/(torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)).reshape(-1, *matrices.shape[-2:])
     for _ in range(steps):
         gram = x@x.mT
-        x = _A*x + (_B*gram + _C*gram@gram)@x
-    return x
+        quintic = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)     # B·gram + C·gram²
+        x = torch.baddbmm(x, quintic, x, beta=_A)                        # A·x + quintic·x
+    return x.reshape(matrices.shape)
 
 # %% ../nbs/17_since_2017.ipynb #17c0a021
 def layer_matrices(
@@ -44,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         steps:int=5, # Repetitions in `orthogonalize`
     ):
         super().__init__(list(matrices), dict(lr=0., momentum=momentum, weight_decay=weight_decay, steps=steps))
-        self.adam = adam
+        self.adam,self.orthogonalize = adam,orthogonalize      # several ranks may share the work
         self.param_groups,self.state = adam.param_groups+self.param_groups,adam.state
 
     @torch.no_grad()
@@ -55,20 +57,30 @@ class Muon(torch.optim.Optimizer):
         *rest,own = self.param_groups
         self.adam.state,self.adam.param_groups = self.state,rest     # after loading, these are new objects
         loss = self.adam.step(closure)
-        shapes = {}
-        for p in own['params']:
-            if p.grad is not None: shapes.setdefault(p.shape, []).append(p)
-        for shape,params in shapes.items():
-            scale = .2*max(shape)**.5*own['lr']
-            ahead = torch.stack([self.ahead(p, own['momentum']) for p in params])
-            for p,turned in zip(params, orthogonalize(ahead, own['steps'])):
-                p.mul_(1-own['lr']*own['weight_decay']).sub_(turned, alpha=scale)
+        self.turn(own)
         return loss
 
-    def ahead(self,
-        p:Tensor, # One of the matrices, with its gradient
-        momentum:float, # Decay of the average
-    )->Tensor: # Of the same shape
-        "Put a gradient into the average of its matrix, and look one step ahead (Nesterov's momentum)"
-        average = self.state[p].setdefault('exp_avg', torch.zeros_like(p)).lerp_(p.grad, 1-momentum)
-        return p.grad.lerp(average, momentum)
+# %% ../nbs/17_since_2017.ipynb #b5a0dbc1
+@patch
+def turn(self:Muon,
+    group:dict, # The group of the matrices: `params`, `lr`, `momentum`, `weight_decay`, `steps`
+):
+    "Move the matrices of a group by the polar factors of their averaged gradients"
+    shapes = {}
+    for p in group['params']:
+        if p.grad is not None: shapes.setdefault(p.shape, []).append(p)
+    for shape,params in shapes.items():
+        scale = .2*max(shape)**.5*group['lr']
+        ahead = torch.stack([self.ahead(p, group['momentum']) for p in params])
+        for p,turned in zip(params, self.orthogonalize(ahead, group['steps'])):
+            p.mul_(1-group['lr']*group['weight_decay']).sub_(turned, alpha=scale)
+
+# %% ../nbs/17_since_2017.ipynb #7c3e9183
+@patch
+def ahead(self:Muon,
+    p:Tensor, # One of the matrices, with its gradient
+    momentum:float, # Decay of the average
+)->Tensor: # Of the same shape
+    "Put a gradient into the average of its matrix, and look one step ahead (Nesterov's momentum)"
+    average = self.state[p].setdefault('exp_avg', torch.zeros_like(p)).lerp_(p.grad, 1-momentum)
+    return p.grad.lerp(average, momentum)

@@ -88,6 +88,7 @@ def _sides(file):
     if kind not in ('', 'tsv'): return chain.from_iterable(read_pairs(file))
     return (s for line in text_lines(file) for s in line.split('\t'))
 
+# %% ../nbs/25_splitting.ipynb #7868a395
 def _sentences(file):
     "The sentences of a test set kept elsewhere, normalised; at least one"
     if Path(file).is_dir(): raise InputError(f'test_files: {file} is a folder; name the files in it')
@@ -95,6 +96,7 @@ def _sentences(file):
     if not found: raise InputError(f'test_files: {file} holds no sentence that could be looked for')
     return found
 
+# %% ../nbs/25_splitting.ipynb #9671bd97
 def outside_tests(
     config:BaseConfig, # Its `test_files`, names with commas between
 )->set[str]: # Their sentences, normalised
@@ -109,6 +111,7 @@ def _near_threshold(raw, name, config):
     wanted = 'pairs' in raw or config.near_own_splits and not is_generated
     return config.near_duplicate_threshold if wanted else 0.
 
+# %% ../nbs/25_splitting.ipynb #d1d09bc4
 def drop_near_duplicates(
     cleaned:Cleaned, # Changed: near-duplicates leave `kept` and are counted as dropped
     threshold:float, # Similarity from which on pairs are near-duplicates, 0 to 1
@@ -141,6 +144,7 @@ _is_name = re.compile(r'[\w-][\w.-]*\.(ko|en)').fullmatch   # of a text in the f
 _is_sum = re.compile('[0-9a-f]{64}').fullmatch
 _AGAIN = 'run kotrans-split-data again'
 
+# %% ../nbs/25_splitting.ipynb #0bd76eb8
 def read_report(
     folder, # Of a split, such as `data/processed`
 )->dict: # Empty if there is no `report.json`
@@ -155,6 +159,7 @@ def read_report(
                          'to take the files beside it as they are')
     return report
 
+# %% ../nbs/25_splitting.ipynb #b7c10522
 def _earlier(folder):
     "The report of an earlier run, or nothing where none can be used"
     try: return read_report(folder)
@@ -163,11 +168,13 @@ def _earlier(folder):
 # %% ../nbs/25_splitting.ipynb #e9a107ac
 def _sizes(config): return dict(validation=config.validation_size, test=config.test_size)
 
+# %% ../nbs/25_splitting.ipynb #e69f7b6f
 def _are_shares(value):
     "Whether `value` can be what `split_shares` gave"
     return (isinstance(value, dict) and value.keys()=={'validation', 'test'}
             and all(type(x) in (int, float) and 0<=x<=MAX_SHARE for x in value.values()))
 
+# %% ../nbs/25_splitting.ipynb #a8ee7521
 def _divide(pairs, name, config, old):
     "Splits of `pairs` and the shares used: those of the `old` report if it asked for the same"
     same = old.get('source')==name and old.get('sizes')==_sizes(config) and _are_shares(old.get('shares'))
@@ -178,6 +185,7 @@ def _divide(pairs, name, config, old):
 LEAKS = dict(validation='leak (validation pair with a test sentence)',
              train='leak (training pair with a held-out sentence)') # Split → reason
 
+# %% ../nbs/25_splitting.ipynb #9a7569f4
 def _add_up(cleaned, leaks):
     "One account of all splits, leaks included"
     total = Cleaned(read=sum(c.read for c in cleaned), changed=sum(c.changed for c in cleaned))
@@ -195,6 +203,7 @@ def _histogram_of(values, top):
     counts,edges = np.histogram(values, bins=20, range=(0, top))
     return dict(counts=counts.tolist(), edges=[round(float(e), 3) for e in edges])
 
+# %% ../nbs/25_splitting.ipynb #0b2abd9a
 def shapes(
     pairs:list, # Clean pairs
     most:int=5000, # Look at about so many of them
@@ -209,6 +218,8 @@ def shapes(
 # %% ../nbs/25_splitting.ipynb #3283c5aa
 REPORTED_FIELDS = '''cleaning_steps min_chars max_chars max_ratio min_hangul min_latin max_repeats max_sentence_gap
     skip_cleaning_steps duplicates near_duplicate_threshold near_own_splits test_files split_seed'''.split()
+
+# %% ../nbs/25_splitting.ipynb #6830299a
 _ORDER = [*REASONS, 'duplicate pair', 'duplicate source', 'duplicate target', 'near-duplicate', *LEAKS.values()]
 
 def _in_order(dropped):
@@ -216,6 +227,7 @@ def _in_order(dropped):
     def place(reason): return _ORDER.index(reason) if reason in _ORDER else len(REASONS)-.5
     return {reason: dropped[reason] for reason in sorted(dropped, key=place)}
 
+# %% ../nbs/25_splitting.ipynb #d336aa9d
 def _sizes_of_copies(copies):
     "How many Korean sentences stood there how often: `{2: …, 3: …, '10 or more': …}`"
     sizes = Counter(min(n+1, 10) for n in copies.values())
@@ -227,6 +239,7 @@ def _what_was_done(name, config, shares):
     return dict(source=name, made=datetime.now(timezone.utc).isoformat(timespec='seconds'), kotrans=__version__,
                 config={k: getattr(config, k) for k in REPORTED_FIELDS}, sizes=_sizes(config), shares=shares)
 
+# %% ../nbs/25_splitting.ipynb #a2aa045a
 def _what_came_of_it(cleaned, splits, leaks):
     "The report's body: numbers of pairs, examples, and what the training pairs are like"
     total,train = _add_up(cleaned.values(), leaks),splits.get('train', [])
@@ -263,6 +276,7 @@ def _tag(name, *inside, **attributes):
         else: e.append(part)
     return e
 
+# %% ../nbs/25_splitting.ipynb #246618df
 def _html(element): return tostring(element, encoding='unicode', method='html')
 
 # %% ../nbs/25_splitting.ipynb #3688e08d
@@ -270,12 +284,14 @@ def _cell(tag, value):
     if isinstance(value, int): return _tag(tag, f'{value:,}', align='right')
     return _tag(tag, str(value))
 
+# %% ../nbs/25_splitting.ipynb #6db9dcfb
 def _table(rows, head):
     "A table; whole numbers are right-aligned"
     lines = [_tag('tr', *(_cell('th', c) for c in head))]
     lines += [_tag('tr', *(_cell('td', c) for c in row)) for row in rows]
     return _tag('table', *lines)
 
+# %% ../nbs/25_splitting.ipynb #6a3e38fb
 def _label(text, x, y, size=12, anchor='start'):
     return _tag('text', text, x=round(x), y=y, font_size=size, text_anchor=anchor)
 
@@ -329,6 +345,7 @@ def _fate_of_pairs(report):
     return [_tag('h2', 'What became of the pairs'), _bars(rows, 'pairs read, dropped and kept'), _tag('h2', 'Splits'),
             _table(report.get('kept', {}).items(), ('split', 'pairs'))]
 
+# %% ../nbs/25_splitting.ipynb #a271a27c
 def _training_pairs(report):
     "Histograms, lengths against each other, and how often sentences were repeated"
     parts = [_histogram(name, **h) for name,h in report.get('shapes', {}).items()]
@@ -341,6 +358,7 @@ def _training_pairs(report):
                   _bars(rows, 'Korean sentences by how often they occur')]
     return [_tag('h2', 'The training pairs'), *parts] if parts else []
 
+# %% ../nbs/25_splitting.ipynb #afad2e44
 def _samples(report):
     "Ten dropped pairs of each reason"
     parts = [_tag('h2', 'Dropped: a sample')]
@@ -354,6 +372,7 @@ _STYLE = '''body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding
 td,th{text-align:left;padding:.15em .8em;border-bottom:1px solid #ddd}
 [align=right]{text-align:right}svg{max-width:100%}'''
 
+# %% ../nbs/25_splitting.ipynb #0e37ecdb
 def report_html(
     report:dict, # From `prepare_splits`
 )->str: # A page
@@ -371,11 +390,13 @@ def _put(file, data):
     "Write `data` and see it on the disk: a disk that is full is noticed now, not when other files are renamed already"
     file.write(data); file.flush(); os.fsync(file.fileno())
 
+# %% ../nbs/25_splitting.ipynb #6abd06cf
 def _remove_old(folder, files):
     "Remove test sets of another corpus, of which `files` has the checksums; what was changed since is the user's own"
     for name,checksum in files.items():
         if (folder/name).is_file() and file_sha256(folder/name)==checksum: (folder/name).unlink()
 
+# %% ../nbs/25_splitting.ipynb #f828c517
 def _write_splits(folder, splits, report):
     "`write_splits`, where nobody else writes"
     folder,old = Path(folder),_earlier(folder).get('files', {})
@@ -393,6 +414,7 @@ def _write_splits(folder, splits, report):
         _put(new('report.json'), json.dumps(report, ensure_ascii=False, indent=1).encode('utf-8') + b'\n')
         _remove_old(folder, {name: s for name,s in old.items() if name not in report['files']})
 
+# %% ../nbs/25_splitting.ipynb #a61fc23c
 def write_splits(
     folder, # Where to, such as `data/processed`
     splits:dict, # Split → pairs
@@ -405,6 +427,7 @@ def write_splits(
 @lru_cache(1000)
 def _sum(path, *stamp): return file_sha256(path)
 
+# %% ../nbs/25_splitting.ipynb #55ef72b8
 def sum_once(
     path, # A file
 )->str: # Its SHA-256
@@ -413,6 +436,7 @@ def sum_once(
     except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror})') from None
     return _sum(str(path), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
+# %% ../nbs/25_splitting.ipynb #d22b5f94
 def check_splits(
     folder, # Of a split, such as `data/processed`
 ):
@@ -451,6 +475,7 @@ def _print_report(folder, report):
         notify(f'  {n:,} dropped: {reason}')
         for ko,en,*_ in report['examples'][reason][:3]: notify(f'      {printable(ko, 50)}  |  {printable(en, 50)}')
 
+# %% ../nbs/25_splitting.ipynb #b733ddcd
 def _need_pairs(folder, splits, report, config):
     "An `InputError` for a split that was wanted and has no pairs left"
     for name in splits:
@@ -479,16 +504,18 @@ def next_step(
 # %% ../nbs/25_splitting.ipynb #f64eb4f7
 _WITHOUT = dict(validation='kotrans-train will not begin', test='no model can be scored')
 
+# %% ../nbs/25_splitting.ipynb #7e404b2e
 def _split(config, folder):
     "Clean, divide, check and write a source; the account of it"
     provenance = verify_source(folder)
     raw = {name: read_parallel(folder/f'{name}.ko', folder/f'{name}.en') for name in provenance['pairs']}
     splits,report = prepare_splits(raw, config, folder.name, _earlier(config.data_dir))
     _need_pairs(folder, splits, report, config)
-    report['raw'] = provenance['files']
+    report |= dict(raw=provenance['files'], about=provenance.get('about', ''), licence=provenance['licence'])
     _write_splits(config.data_dir, {name: pairs for name,pairs in splits.items() if pairs}, report)
     return report
 
+# %% ../nbs/25_splitting.ipynb #abac25bd
 def split_data(
     source:str='', # Source in `raw_dir` to take; may be left out if there is only one
     raw_dir:str='data/raw', # Folder of the sources

@@ -33,6 +33,7 @@ def _history(path):
 _HELP = ':beam 8   :greedy   :sample 0.8   :best 3   :quit'
 _NOT_UTF8 = 'not UTF-8: set the terminal to UTF-8'
 
+# %% ../nbs/46_terminal.ipynb #e1e34dae
 def command(
     translator:Translator, # Whose way to search is meant
     text:str, # What was typed, from the colon on
@@ -60,6 +61,7 @@ def _answer(translator, text):
     seconds = time.perf_counter()-start
     for c in found: print(f'en> {c.text}' + f'   {c.score:.3f}'*many + f'   ({seconds:.2f} s)'*(c is found[0]))
 
+# %% ../nbs/46_terminal.ipynb #213599be
 def converse(
     translator:Translator, # Who answers
     ask=input, # Gets a line; raises `EOFError` at the end
@@ -115,14 +117,17 @@ def translate(
     talk = text is None and not (file or output) and sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()
     file,output = ('' if name=='-' else name for name in (file, output))
     _check_input(text, file, output, resume_output, errors)
-    int8 = worth_int8(int8) if engine=='torch' else int8
-    t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, int8=int8,
-        bf16=bf16, workers=workers, shortlist=shortlist, engine=engine,
+    t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, bf16=bf16,
+        int8=worth_int8(int8) if engine=='torch' else int8, workers=workers, shortlist=shortlist, engine=engine,
         split_sentences=split_sentences, copy=copy, **options)
-    form = dict(echo=echo, scores=scores)
-    if talk: converse(t)
-    elif file and output: t.translate_file(file, output, resume_output, errors, True, **form)
-    else: _write(t, text, file, output, errors, form)
+    _translate(t, talk, text, file, output, resume_output, errors, dict(echo=echo, scores=scores))
+
+# %% ../nbs/46_terminal.ipynb #9ddf74a0
+def _translate(translator, talk, text, file, output, resume_output, errors, form):
+    "Translate in one of the four forms"
+    if talk: converse(translator)
+    elif file and output: translator.translate_file(file, output, resume_output, errors, True, **form)
+    else: _write(translator, text, file, output, errors, form)
 
 # %% ../nbs/46_terminal.ipynb #a8c4e291
 def _check_input(text, file, output, resume_output, errors):
@@ -138,11 +143,13 @@ def _check_input(text, file, output, resume_output, errors):
     if file: _check_readable(file)
     if output or file and _prints(): check_writable(output or '/dev/fd/1', file or 0)
 
+# %% ../nbs/46_terminal.ipynb #4de6fb45
 def _prints():
     "Whether standard output is that of the process, and not of a notebook"
     try: return os.name!='nt' and sys.stdout.fileno()==1
     except (AttributeError, OSError, ValueError): return False
 
+# %% ../nbs/46_terminal.ipynb #54de95b8
 def _check_readable(file):
     "Refuse a file that isn't there"
     try: folder = Path(file).stat() and Path(file).is_dir()
@@ -157,6 +164,7 @@ def _results(translator, text, file, errors, form):
     else:
         with open_bytes(file) as source: yield from translator.stream(source, file, errors, **form)
 
+# %% ../nbs/46_terminal.ipynb #338fa968
 def _write(translator, text, file, output, errors, form):
     "Translate into a file, or to standard output at once"
     with atomic_write(output) if output else standard_output() as out:

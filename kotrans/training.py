@@ -73,6 +73,7 @@ def zero_sums()->dict: # `loss`, `nll`, `tokens`, `seconds`
     "The sums of an epoch before its first step, all zero"
     return dict(loss=0., nll=0., tokens=0, seconds=0.)
 
+# %% ../nbs/31_training.ipynb #003218f4
 @dataclass
 class RunState:
     "Progress of a run in plain values; a checkpoint stores it beside weights, optimizer and schedule"
@@ -126,6 +127,7 @@ def join(self:Trainer,
     "Join the other processes of the run; this trainer has none and returns `device`"
     return device
 
+# %% ../nbs/31_training.ipynb #e40a15e1
 @patch
 def wrap(self:Trainer,
     learner:torch.nn.Module, # The model in its loss
@@ -133,6 +135,7 @@ def wrap(self:Trainer,
     "Wrap the module that gradients are computed from, for subclasses to override; returns it unchanged"
     return learner
 
+# %% ../nbs/31_training.ipynb #3c23bb38
 @patch
 def setup(self:Trainer):
     "Called at the end of `__init__`, for subclasses to add what they need; does nothing"
@@ -144,6 +147,7 @@ def check_precision(self:Trainer):
     if self.config.precision!='bfloat16' or self.device.type=='cuda': return
     raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
 
+# %% ../nbs/31_training.ipynb #f41957c4
 @patch
 def make_loaders(self:Trainer,
     train_corpus, # `EncodedCorpus` to learn from
@@ -199,6 +203,7 @@ class Console:
         try: getattr(sys.stderr, name)(*args)
         except (OSError, ValueError, AttributeError): pass        # full or gone; closed; there was none
 
+# %% ../nbs/31_training.ipynb #a7426427
 @patch
 def say(self:Trainer,
     text:str, # One line or several
@@ -208,6 +213,7 @@ def say(self:Trainer,
     if self.bar is not None: self.bar.clear()
     notify(text)
 
+# %% ../nbs/31_training.ipynb #3d9bb28f
 @patch
 def warn(self:Trainer,
     text:str, # What went wrong, and what is done about it
@@ -243,6 +249,7 @@ def add_gradients(self:Trainer,
         for k,v in (('loss', sums.loss.item()), ('nll', sums.nll.item()), ('tokens', b.num_tokens)): own[k] += v
     return own
 
+# %% ../nbs/31_training.ipynb #27636764
 @patch
 def gradient_context(self:Trainer,
     last:bool, # Whether it is the last batch of the step
@@ -285,6 +292,7 @@ def reduce_sums(self:Trainer,
     "Add up a step's sums over all processes"
     return dict(zip(own, self.all_reduce([*own.values()])))
 
+# %% ../nbs/31_training.ipynb #91f0c87a
 @patch
 def all_reduce(self:Trainer,
     values:list, # Numbers of this process
@@ -292,6 +300,7 @@ def all_reduce(self:Trainer,
     "Add up numbers over all processes (all-reduce); with one process they are their own sums"
     return [float(v) for v in values]
 
+# %% ../nbs/31_training.ipynb #3be260c7
 @patch
 def broadcast(self:Trainer,
     value, # A plain value
@@ -326,12 +335,14 @@ def train_epoch(self:Trainer)->dict: # `train_loss`, `train_ppl`, `tokens_per_se
 def end_step(self:Trainer):
     "Called after each optimizer step, for subclasses to override; does nothing"
 
+# %% ../nbs/31_training.ipynb #638add60
 def perplexity(
     nll:float, # Unsmoothed loss per token, in nats
 )->float: # From 1; a loss above 700 counts as 700, about the largest whose exponential a float holds
     "Perplexity: the exponential of the loss per token"
     return math.exp(min(nll, 700))
 
+# %% ../nbs/31_training.ipynb #e2ae67d7
 def epoch_means(
     sums:dict, # `loss`, `nll`, `tokens`, `seconds`
 )->dict: # `train_loss`, `train_ppl`, `tokens_per_second`, `seconds`
@@ -357,6 +368,7 @@ def validate(self:Trainer,
     loss,nll,tokens = self.all_reduce(sums)
     return dict(valid_loss=loss/max(tokens, 1), valid_ppl=perplexity(nll/max(tokens, 1)))
 
+# %% ../nbs/31_training.ipynb #0cda64e5
 @patch
 def check_stop(self:Trainer):
     "Stop the run if a stop was requested, for subclasses to override; does nothing"
@@ -386,6 +398,7 @@ def describe(self:Trainer)->str: # Four lines
         f'training {c.num_epochs} epochs of {n:,} batches ({batches} each), {self.planned_steps():,} steps, '
         f'warmup {c.warmup_steps:,}'])
 
+# %% ../nbs/31_training.ipynb #6908c07f
 @patch
 def _processor(self:Trainer):
     "Name of the GPU or number of threads, and number of ranks"
@@ -435,6 +448,7 @@ def train(self:Trainer)->list: # The history: a dict for each epoch
         while not self.finished(): self.one_epoch()
     return self.history
 
+# %% ../nbs/31_training.ipynb #9dded47f
 @patch
 def one_epoch(self:Trainer):
     "Train to the end of the running epoch, then validate"
@@ -446,6 +460,7 @@ def running(self:Trainer): # A context manager
     "Context of a whole run, for subclasses to override; does nothing"
     return nullcontext()
 
+# %% ../nbs/31_training.ipynb #0ba352e4
 @patch
 def finished(self:Trainer)->bool: # `True` ends the run
     "Whether all epochs are done"
@@ -470,6 +485,7 @@ def plot_history(
     for ax in axs: ax.xaxis.get_major_locator().set_params(integer=True)
     return fig
 
+# %% ../nbs/31_training.ipynb #55cc5ea1
 def _rates(history, config):
     "Epochs and learning rates: after each epoch, or at some 500 steps in between"
     epochs,steps = [r['epoch'] for r in history],[r['step'] for r in history]

@@ -28,6 +28,7 @@ from .checkpoint import pick_device,restore
 # %% ../nbs/45_translator.ipynb #61e00002
 ENGINES = dict(ctranslate2=('kotrans.export_ctranslate2', 'open_model', 'load_engine')) # Name → module and functions
 
+# %% ../nbs/45_translator.ipynb #25a0b99d
 def _engine(name):
     "The two functions of an engine"
     if name not in ENGINES: raise InputError(f"engine {printable(name)}: torch or {', '.join(ENGINES)}")
@@ -70,24 +71,26 @@ class Translator:
         if engine=='torch': self.model,self.device = pack(model, int8, bf16),next(iter(model.parameters())).device
         else: self.model,self.device = _engine(engine)[1](self, model, int8, bf16),torch.device('cpu')
 
-    @classmethod
-    def from_checkpoint(cls,
-        path='checkpoints/best_model.pt', # A checkpoint or a folder of `kotrans-export`: it holds all that is needed
-        device:str='auto', # `cpu`, `cuda`, `mps` or `auto`
-        **options, # What `Translator` takes beside the model
-    )->'Translator':
-        "The translator in a checkpoint; a file that is none is an `InputError`"
-        engine = options.get('engine', 'torch')
-        if engine=='torch': model,config,src,tgt = restore(path, pick_device(device))
-        else: model,config,src,tgt = _engine(engine)[0](path, device)
-        translator = cls(model, src, tgt, **(dict(max_len=config.max_len) | options))
-        translator.config = config
-        return translator
+# %% ../nbs/45_translator.ipynb #078678b9
+@patch(cls_method=True)
+def from_checkpoint(cls:Translator,
+    path='checkpoints/best_model.pt', # A checkpoint or a folder of `kotrans-export`: it holds all that is needed
+    device:str='auto', # `cpu`, `cuda`, `mps` or `auto`
+    **options, # What `Translator` takes beside the model
+)->Translator:
+    "The translator in a checkpoint; a file that is none is an `InputError`"
+    engine = options.get('engine', 'torch')
+    if engine=='torch': model,config,src,tgt = restore(path, pick_device(device))
+    else: model,config,src,tgt = _engine(engine)[0](path, device)
+    translator = cls(model, src, tgt, **(dict(max_len=config.max_len) | options))
+    translator.config = config
+    return translator
 
 # %% ../nbs/45_translator.ipynb #ad75b185
 _NOT_FINITE = ('the scores of the model are not finite numbers, so its weights are of no use; take another checkpoint, '
                'or do without --bf16 and --int8')
 
+# %% ../nbs/45_translator.ipynb #29fbade1
 class _Checked:
     "A model whose first scores of a batch must be numbers"
     def __init__(self, model): self.model = model
@@ -112,6 +115,7 @@ def _batches(self:Translator, ids, parts=1):
         batch.append(i); held += len(ids[i])+1
     return out+[batch]*bool(batch)
 
+# %% ../nbs/45_translator.ipynb #592fbe4b
 @patch
 def _search(self:Translator, ids, scores, wrap=lambda model: model):
     "Token lists of a batch -> the `Hypothesis`es of each; `wrap` is put around the model"
@@ -121,6 +125,7 @@ def _search(self:Translator, ids, scores, wrap=lambda model: model):
     if self.shortlist: return search_shortlist(self.model, src, self.shortlist, self.options, scores=scores, wrap=model)
     return search(model(self.model), src, self.options, scores=scores)
 
+# %% ../nbs/45_translator.ipynb #db8761cb
 @patch
 def _search_all(self:Translator, ids, scores):
     "Token lists -> the `Hypothesis`es of each, in the same order"
@@ -145,6 +150,7 @@ def _own_threads(mine):
         other = threading.Thread(target=torch.set_num_threads, args=(n,))
         other.start(); other.join()
 
+# %% ../nbs/45_translator.ipynb #0f22b393
 class _Until:
     "A model that works until it is told to stop"
     def __init__(self, model, stop): self.model,self.stop = model,stop
@@ -154,6 +160,7 @@ class _Until:
     def encode(self, *args): return self._still().encode(*args)
     def step(self, *args): return self._still().step(*args)
 
+# %% ../nbs/45_translator.ipynb #33c7216c
 @patch
 def _after_fork(self:Translator):
     "In a process that was forked from the one before, do without its threads, which did not come along"
@@ -161,6 +168,7 @@ def _after_fork(self:Translator):
     self.process,self.pool = os.getpid(),None
     torch.set_num_threads(1)
 
+# %% ../nbs/45_translator.ipynb #078423eb
 @patch
 def _side_by_side(self:Translator, run, batches, workers):
     "What `run` makes of each of `batches`, by so many workers"
@@ -229,6 +237,7 @@ def candidates(self:Translator,
 @patch
 def _fits(self:Translator, ids): return not self.max_len or len(ids)<self.max_len
 
+# %% ../nbs/45_translator.ipynb #23f5c5cc
 @patch
 def _parts(self:Translator, sentences):
     "For each sentence the token lists of its parts: one if the model takes it whole, none if it has no tokens"
@@ -246,6 +255,7 @@ def _join(self:Translator, line):
     ranks = max((len(hyps) for _,parts in line for hyps in parts), default=1)
     return [self._join_rank(line, i) for i in range(ranks)]
 
+# %% ../nbs/45_translator.ipynb #78d6ebf7
 @patch
 def _join_rank(self:Translator, line, i):
     "The `Candidate` made of every part's `i`-th hypothesis, or its last if it has fewer"
@@ -273,6 +283,7 @@ def _read_some(file, path, size):
     try: return file.read1(size)
     except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror or e})') from None
 
+# %% ../nbs/45_translator.ipynb #28f01bd8
 def line_windows(
     file, # A binary file handle
     path='input', # Its name, for messages
@@ -301,6 +312,7 @@ def line_windows(
 # %% ../nbs/45_translator.ipynb #ee22cd86
 _BREAK = re.compile('[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')
 
+# %% ../nbs/45_translator.ipynb #da68262c
 @patch
 def lines_out(self:Translator,
     lines:list, # Source lines
@@ -314,18 +326,21 @@ def lines_out(self:Translator,
         return [f"{' '.join(l.split())}\t{o}" for l,o in zip(lines, out)] if echo else out
     return [_as_json(l, found) for l,found in zip(lines, self.candidates(lines))]
 
+# %% ../nbs/45_translator.ipynb #8a119068
 def _as_json(line, candidates):
     "A source line and its `Candidate`s as one line"
     found = [dict(text=c.text, score=round(c.score, 5), log_prob=round(c.log_prob, 5), finished=c.finished)
              for c in candidates]
     return json_text(dict(source=line, translations=found))
 
+# %% ../nbs/45_translator.ipynb #f061f48f
 def _gathered(lines, path, n):
     "Lists of `n` lines"
     if isinstance(lines, (str, bytes)): raise InputError(f'{path}: needs an open file or lines, not a text')
     lines,first = iter(lines),0
     while some := check_texts(islice(lines, n), path, first): yield some; first += len(some)
 
+# %% ../nbs/45_translator.ipynb #1c7d654d
 @patch
 def stream(self:Translator,
     file, # A binary file handle, or lines as `str`, however they come
@@ -359,16 +374,21 @@ class _Appended:
                 self.lines,self.end = self.lines+chunk.count(b'\n'),self.end+len(chunk)
         self.end -= len(self.torn)
 
-    def write(self, block):
-        "Append `block`, in the place of an unfinished line that it begins with"
-        if not block.startswith(self.torn):
-            raise InputError(f'{self.path}, line {self.lines+1}: is unfinished, and not the beginning of what would be '
-                             'written there; remove it, or give the input and the options that it was made with')
-        if self.torn: self.file.raw.truncate(self.end); self.torn = b''
-        self.file.write(block); self.file.flush()
+# %% ../nbs/45_translator.ipynb #667538eb
+@patch
+def write(self:_Appended, block):
+    "Append `block`, in the place of an unfinished line that it begins with"
+    if not block.startswith(self.torn):
+        raise InputError(f'{self.path}, line {self.lines+1}: is unfinished, and not the beginning of what would be '
+                         'written there; remove it, or give the input and the options that it was made with')
+    if self.torn: self.file.raw.truncate(self.end); self.torn = b''
+    self.file.write(block); self.file.flush()
 
-    def close(self): self.file.close()
+# %% ../nbs/45_translator.ipynb #8229dd69
+@patch
+def close(self:_Appended): self.file.close()
 
+# %% ../nbs/45_translator.ipynb #9d70f19a
 @contextlib.contextmanager
 def _append(path):
     "Open `path` to append whole lines to"
@@ -396,6 +416,7 @@ def _lines_of(self:Translator, file, errors, skip, progress, form):
         results = self.stream(source, file, errors, skip, **form)
         yield from _with_bar(results, source) if progress else results
 
+# %% ../nbs/45_translator.ipynb #198bf07d
 @patch
 def translate_file(self:Translator,
     file, # Text to translate, one sentence a line

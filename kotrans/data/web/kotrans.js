@@ -106,10 +106,10 @@ export class Model {
     const token = new this.ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [tokens.length]);
     const out = await this.decoder.run({token, ...state}, ['logits', 'present', 'attention']);
     const [, layers, n] = out.attention.dims, vocabulary = out.logits.dims[1];
-    const slice = (tensor, start, length) => tensor.data.slice(start, start + length);
+    const part = (tensor, start, length) => tensor.data.subarray(start, start + length);     // each run has new tensors
     return {state: {...state, past: out.present},
-      logits: tokens.map((_, i) => slice(out.logits, i * vocabulary, vocabulary)),
-      attention: tokens.map((_, i) => slice(out.attention, ((i + 1) * layers - 1) * n, n))};
+      logits: tokens.map((_, i) => part(out.logits, i * vocabulary, vocabulary)),
+      attention: tokens.map((_, i) => part(out.attention, ((i + 1) * layers - 1) * n, n))};
   }
 
   // Go on with some of the rows

@@ -7,8 +7,8 @@ export const PAD = 0, BOS = 2, EOS = 3;
 // Log of the sum of exponentials
 export function logSum(row) {
   let top = -Infinity, sum = 0;
-  for (const x of row) if (x > top) top = x;
-  for (const x of row) sum += Math.exp(x - top);
+  for (let i = 0; i < row.length; i++) if (row[i] > top) top = row[i];
+  for (let i = 0; i < row.length; i++) sum += Math.exp(row[i] - top);
   return top + Math.log(sum);
 }
 
