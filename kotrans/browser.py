@@ -29,7 +29,7 @@ from .translator import Translator,check_texts
 
 # %% ../nbs/63_browser.ipynb #63a00007
 _DATA = resources.files('kotrans')/'data'
-PAGE_FILES = ('index.html', 'page.css', 'page.js', 'kotrans.js', 'search.js', 'pieces.js', 'text.js') # Files of the page
+PAGE_FILES = ('index.html', 'page.css', 'page.js', 'kotrans.js', 'search.js', 'pieces.js', 'text.js') # The page
 
 # %% ../nbs/63_browser.ipynb #3bcbc21b
 def _source(name, folder='web'): return (_DATA/folder/name).read_bytes()
@@ -167,7 +167,7 @@ def _gzip(data): return gzip.compress(data, 9, mtime=0)                      # w
 # %% ../nbs/63_browser.ipynb #63d10012
 def _page_files(engine):
     "What doesn't depend on the model: name → bytes"
-    return engine | {name: _source(name) for name in PAGE_FILES} | {'onnxruntime/LICENSE': _source('onnxruntime-LICENSE')}
+    return engine | {f: _source(f) for f in PAGE_FILES} | {'onnxruntime/LICENSE': _source('onnxruntime-LICENSE')}
 
 # %% ../nbs/63_browser.ipynb #63d10013
 def _packed_model(translator, quantize):

@@ -180,8 +180,8 @@ def _local(options):
     if tsv and not (ko or en or file): pairs = some_pairs(read_tsv(tsv, columns or 'ko,en', skipped), tsv)
     elif file and not (ko or en or tsv): pairs = read_pairs(file, columns, skipped)
     elif ko and en and not (tsv or file): pairs = some_pairs(read_parallel(ko, en), f'{ko}, {en}')
-    else: raise InputError(f"local: name your files, either --ko FILE --en FILE or --file FILE ({' '.join(FILE_FORMATS)}, "
-                           f"also {' '.join(COMPRESSED)}) or --tsv FILE")
+    else: raise InputError("local: name your files, either --ko FILE --en FILE or --file FILE "
+                           f"({' '.join(FILE_FORMATS)}, also {' '.join(COMPRESSED)}) or --tsv FILE")
     return Splits(dict(pairs=pairs), **(dict(skipped=dict(skipped)) if skipped else {}))
 
 # %% ../nbs/21_corpora.ipynb #495b877b
