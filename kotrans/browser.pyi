@@ -2,9 +2,9 @@
 from .tokenizer import Tokenizer
 from .translator import Translator
 from pathlib import Path
-__all__ = ['EXAMPLES', 'RUNTIME', 'SOURCES', 'USAGE', 'check_web', 'export_web', 'fetch_runtime', 'fold_table', 'web_vocabulary']
+__all__ = ['EXAMPLES', 'PAGE_FILES', 'RUNTIME', 'USAGE', 'check_web', 'export_web', 'fetch_runtime', 'fold_table', 'web_vocabulary']
 
-SOURCES: tuple
+PAGE_FILES: tuple
 def fold_table() -> dict: ...
 def web_vocabulary(tokenizer: Tokenizer) -> dict: ...
 RUNTIME: dict

@@ -25,7 +25,7 @@ from kotrans.files import (
     InputError,nearest,notify,printable,read_lines,write_lines,write_json,file_sha256,remove_temp_files,stable_share,
     temp_folder)
 from .formats import (
-    COMPRESSED,FORMATS,Pair,import_extra,json_value,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,
+    COMPRESSED,FILE_FORMATS,Pair,import_extra,json_value,read_parallel,read_tsv,read_pairs,record_pair,some_pairs,
     text_lines,tsv_rows)
 
 # %% ../nbs/21_corpora.ipynb #8b15b232
@@ -180,8 +180,8 @@ def _local(options):
     if tsv and not (ko or en or file): pairs = some_pairs(read_tsv(tsv, columns or 'ko,en', skipped), tsv)
     elif file and not (ko or en or tsv): pairs = read_pairs(file, columns, skipped)
     elif ko and en and not (tsv or file): pairs = some_pairs(read_parallel(ko, en), f'{ko}, {en}')
-    else: raise InputError(f"local: name your files, either --ko FILE --en FILE or --file FILE ({' '.join(FORMATS)}, "
-                           f"also {' '.join(COMPRESSED)}) or --tsv FILE")
+    else: raise InputError("local: name your files, either --ko FILE --en FILE or --file FILE "
+                           f"({' '.join(FILE_FORMATS)}, also {' '.join(COMPRESSED)}) or --tsv FILE")
     return Splits(dict(pairs=pairs), **(dict(skipped=dict(skipped)) if skipped else {}))
 
 # %% ../nbs/21_corpora.ipynb #495b877b

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'WEIGHTS', 'CONFIG', 'SOURCE', 'TARGET', 'NOTE', 'EXPORT_VERSION', 'shipped_model', 'model_of',
-           'format_functions', 'tied_names', 'public_config', 'write_tokenizers', 'export_safetensors', 'read_note',
-           'read_exported', 'reference', 'check_safetensors', 'model_facts', 'make_note', 'corpus_of', 'licence_text',
-           'model_card', 'new_folder', 'finish_export', 'sines_first', 'reorder_residual', 'marian_name',
-           'marian_weights', 'marian_config', 'generation_config', 'export_huggingface', 'check_huggingface',
-           'parity_table', 'push', 'export']
+           'format_functions', 'tied_names', 'public_config', 'write_tokenizers', 'export_safetensors',
+           'read_export_note', 'read_exported', 'reference', 'check_safetensors', 'model_facts', 'make_note',
+           'corpus_of', 'licence_text', 'model_card', 'new_folder', 'finish_export', 'sines_first', 'reorder_residual',
+           'marian_name', 'marian_weights', 'marian_config', 'generation_config', 'export_huggingface',
+           'check_huggingface', 'parity_table', 'push', 'export']
 
 # %% ../nbs/60_export.ipynb #d235ae96
 import importlib,json,os,re,shutil,sys,tempfile,warnings
@@ -163,7 +163,7 @@ def _small_json(path):
     return value
 
 # %% ../nbs/60_export.ipynb #1bc44f2d
-def read_note(
+def read_export_note(
     folder, # An export
 )->dict: # Empty where there is none
     "Read the provenance of an export; an `InputError` if it is none, or if files are not as they were written"
@@ -210,7 +210,7 @@ def read_exported(
 )->dict: # What a checkpoint holds: `model`, `config`, `weights`, `tokenizers`, and what is known of the run
     "Read an exported model into the form of a checkpoint, unchecked but for its files"
     folder = Path(folder)
-    note = read_note(folder)
+    note = read_export_note(folder)
     about = _read_about(folder, note)
     with in_file(folder/CONFIG): config = TransformerConfig.from_saved(about['config'])
     licence = {k: note[k] for k in ('licence',) if note.get(k)}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Pair', 'MAX_RATIO', 'MAX_LINE_BYTES', 'MAX_FILE_BYTES', 'WRAPPED', 'KO_NAMES', 'EN_NAMES', 'MAX_FIELD',
-           'MAX_TAG_BYTES', 'MAX_DEPTH', 'MAX_TEXTS', 'MAX_ROWS', 'MAX_COLUMNS', 'FORMATS', 'COMPRESSED',
+           'MAX_TAG_BYTES', 'MAX_TAG_DEPTH', 'MAX_TEXTS', 'MAX_ROWS', 'MAX_COLUMNS', 'FILE_FORMATS', 'COMPRESSED',
            'import_extra', 'allowed', 'too_much', 'refuse_bomb', 'open_bytes', 'bounded_lines', 'text_lines',
            'read_parallel', 'tsv_rows', 'read_tsv', 'choose_columns', 'field_text', 'read_csv', 'record_pair',
            'json_value', 'read_jsonl', 'read_json', 'xml_events', 'read_tmx', 'read_po', 'read_xlsx', 'detect_format',
@@ -443,7 +443,7 @@ def _language(code):
 
 # %% ../nbs/20_formats.ipynb #594dc29d
 MAX_TAG_BYTES = 2**20 # Bytes that a tag of XML may have, with its attributes
-MAX_DEPTH = 100 # How deep tags of XML may be nested
+MAX_TAG_DEPTH = 100 # How deep tags of XML may be nested
 
 # %% ../nbs/20_formats.ipynb #24aa85bc
 def _local(name): return name.rpartition('}')[2]    # without the namespace
@@ -454,7 +454,7 @@ class _Events:
     def __init__(self): self.found,self.depth = [],0
     def start(self, tag, attributes):
         self.depth += 1
-        if self.depth>MAX_DEPTH: raise InputError(f'tags nested more than {MAX_DEPTH} deep')
+        if self.depth>MAX_TAG_DEPTH: raise InputError(f'tags nested more than {MAX_TAG_DEPTH} deep')
         self.found.append(('<', _local(tag), {_local(k): v for k,v in attributes.items()}))
     def end(self, tag): self.depth -= 1; self.found.append(('>', _local(tag)))
     def data(self, text): self.found.append(('', text))
@@ -719,25 +719,25 @@ def read_xlsx(
         raise InputError(f'{name}: not a workbook ({type(e).__name__}: {printable(e)})') from None
 
 # %% ../nbs/20_formats.ipynb #62d9cdf5
-FORMATS = {'.tsv': 'tsv', '.tab': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.ndjson': 'jsonl', '.json': 'json',
-           '.xlsx': 'xlsx', '.tmx': 'tmx', '.po': 'po'} # Suffix → format
+FILE_FORMATS = {'.tsv': 'tsv', '.tab': 'tsv', '.csv': 'csv', '.jsonl': 'jsonl', '.ndjson': 'jsonl', '.json': 'json',
+                '.xlsx': 'xlsx', '.tmx': 'tmx', '.po': 'po'} # Suffix → format
 COMPRESSED = ('.gz', '.bz2', '.xz', '.zst') # Suffixes of what is unpacked on the way
 
 # %% ../nbs/20_formats.ipynb #b6e7af16
 def detect_format(
     file, # A file of pairs
-)->str: # One of the values of `FORMATS`
+)->str: # One of the values of `FILE_FORMATS`
     "Tell a file's format from its name, looking through `COMPRESSED`"
     path = Path(file)
     if path.suffix.lower() in COMPRESSED: path = path.with_suffix('')
-    if path.suffix.lower() not in FORMATS:
+    if path.suffix.lower() not in FILE_FORMATS:
         raise InputError(f"{printable(file, 200)}: what it holds can't be told from its name; known endings: "
-                         f"{', '.join(FORMATS)}, each also with {', '.join(COMPRESSED)}")
-    return FORMATS[path.suffix.lower()]
+                         f"{', '.join(FILE_FORMATS)}, each also with {', '.join(COMPRESSED)}")
+    return FILE_FORMATS[path.suffix.lower()]
 
 # %% ../nbs/20_formats.ipynb #e8983b2d
 def read_pairs(
-    file, # A file of pairs in one of the `FORMATS`
+    file, # A file of pairs in one of the `FILE_FORMATS`
     columns:str='', # Which columns to read, where they have names or an order
     skipped:Counter=None, # Counts here what was passed over, by reason
 )->list[Pair]: # At least one pair

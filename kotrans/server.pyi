@@ -32,7 +32,7 @@ class Batcher:
     running: int
     closing: bool
     changed: threading.Condition
-    thread: threading.Thread
+    thread: Any
     def __init__(self, translator, max_batch: int=128, max_wait_ms: float=5, max_queue: int=1000, metrics: Metrics | None=None) -> None: ...
     @property
     def queued(self) -> int: ...

@@ -7,6 +7,7 @@ from .config import TokensConfig
 from .config import TransformerConfig
 from .config import VocabularyFolder
 from .encoding import EncodedCorpus
+import threading
 __all__ = ['Shards', 'encode_shards', 'joined', 'open_stream', 'shard_files', 'shard_pairs']
 
 def shard_files(path: str) -> list: ...
@@ -23,6 +24,7 @@ class Shards:
     stream: Any
     names: Any
     coming: Any
+    over: threading.Event
     def __init__(self, path: str, tokenizers: tuple, config: TransformerConfig, workers: int=0) -> None: ...
     def __len__(self): ...
     def __repr__(self): ...
