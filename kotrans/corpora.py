@@ -91,8 +91,8 @@ def _everyday_splits():
     times = Counter(k for pair in keys for k in pair)
     alone = [p for p,pair in zip(_everyday(), keys) if times[pair[0]]==times[pair[1]]==1]
     held = sorted(alone, key=lambda p: stable_share(p.ko))[:2*EVERYDAY_SIZE]
-    kept = set(_everyday())-set(held)
-    splits = dict(train=[p for p in _everyday() if p in kept], validation=held[EVERYDAY_SIZE:],
+    out = set(held)
+    splits = dict(train=[p for p in _everyday() if p not in out], validation=held[EVERYDAY_SIZE:],
                   test_everyday=held[:EVERYDAY_SIZE])
     return {name: [p[:2] for p in phrases] for name,phrases in splits.items()}
 
