@@ -524,6 +524,17 @@ def check_shown(
     if not (Path(folder)/'plan.json').exists():
         raise InputError(f'{folder}: no comparison there; run it without --show first')
 
+# %% ../nbs/53_comparison.ipynb #4376222e
+def _base(preset, config, device, fields):
+    "The base config of a comparison"
+    for name in _OWN&fields.keys():
+        raise InputError(f'{name}: a comparison sets it itself' + '; give --seeds'*(name=='seed'))
+    if device!='auto': fields['device'] = device
+    base = run_config(preset or ('' if config else 'tiny'), config, **fields)
+    if base.model!='transformer' or base.shards:
+        raise InputError('the base config of a comparison is of a transformer, and not on --shards')
+    return base
+
 # %% ../nbs/53_comparison.ipynb #4376222f
 def compare(
     folder:str='comparison', # Where everything is kept; a folder that is there is gone on with
@@ -546,12 +557,7 @@ def compare(
         kotrans-compare sweeps --what dropout,label_smoothing --seeds 1,2
         kotrans-compare ladder --show
     """
-    for name in _OWN&fields.keys():
-        raise InputError(f'{name}: a comparison sets it itself' + '; give --seeds'*(name=='seed'))
-    if device!='auto': fields['device'] = device
-    base = run_config(preset or ('' if config else 'tiny'), config, **fields)
-    if base.model!='transformer' or base.shards:
-        raise InputError('the base config of a comparison is of a transformer, and not on --shards')
+    base = _base(preset, config, device, fields)
     seeds,rates = _numbers(seeds, 'seeds', int),_numbers(rates, 'rates', float)
     ladder,names = _wanted(what, base)
     if limit<0: raise InputError(f'limit {limit}: must not be negative; 0 runs all')

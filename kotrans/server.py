@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager,contextmanager
 from copy import copy
 from dataclasses import dataclass,fields,replace
-from functools import cache
+from functools import cache,partial
 from importlib.resources import files
 from urllib.parse import parse_qsl,urlsplit
 from fastcore.basics import patch
@@ -107,7 +107,7 @@ class Batcher:
         self.translator,self.metrics = translator,metrics or Metrics()
         self.max_batch,self.max_wait,self.max_queue = max_batch,max_wait_ms/1000,max_queue
         self.waiting,self.running,self.closing,self.changed = deque(),0,False,threading.Condition()
-        self.thread = in_background(self._work, self._leave)
+        self.thread = in_background(self._work, partial(self.close, finish=False))
 
     @property
     def queued(self)->int: # Sentences
@@ -134,15 +134,14 @@ def submit(self:Batcher,
     return job.answer
 
 @patch
-def close(self:Batcher):
-    "Take no more, finish what waits, and end the thread"
-    with self.changed: self.closing = True; self.changed.notify_all()
+def close(self:Batcher,
+    finish:bool=True, # Whether what waits is still translated
+):
+    "Take no more, and end the thread"
+    with self.changed:
+        if not finish: self.waiting.clear()
+        self.closing = True; self.changed.notify_all()
     self.thread.join()
-
-@patch
-def _leave(self:Batcher):
-    "Take no more, and leave what waits"
-    with self.changed: self.waiting.clear(); self.closing = True; self.changed.notify_all()
 
 # %% ../nbs/64_server.ipynb #64000190
 @patch
