@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python bench/serve.py kotrans/data/tour_model.pt --json results/serve.json
 
 The server is a process of its own, with one thread for the model; many clients, on connections that stay open, ask it for a sentence or a few at a time.
-In turns with them the translator of the same process translates the same sentences alone, as one list; a row's share is the median of the rounds' ratios.
+In turns with them the translator of the same process translates the same sentences alone: as one list, and in lists as long as the server's batches were.
+A row's shares of these two are medians of the rounds' ratios: the first is what asking one by one costs in all, the second what the server adds.
 Latencies are of all requests of all rounds. Memory is what the process alone holds (RssAnon), with a translator that repeats what it hears, so that it is the server's.
 The clients are this process: on a machine with one core they take from the server, on two they don't.
 """
@@ -35,7 +36,9 @@ def child(model, n):
     with served(translator, Limits(max_queue=10_000)) as (address,service):
         counted = service.metrics.values
         say(address=address, torch=torch.__version__, kotrans=kotrans.__version__)
-        answer_tasks(say, own=lambda: len(translator.translate(texts)), memory=own_memory,
+        def own(size=n):
+            for i in range(0, n, size): translator.translate(texts[i:i+size])
+        answer_tasks(say, own=own, memory=own_memory,
                      counts=lambda: [counted[f'kotrans_{what}_total'].get('', 0) for what in ('sentences', 'batches')])
 
 async def client(port, requests, took):
@@ -65,19 +68,21 @@ def throughput(a):
     w = Worker('server', 'serve.py', '--serve', a.model, '--sentences', a.sentences)
     port,texts = int(w.about['address'].rpartition(':')[2]),sentences(a.sentences)
     load(port, texts[:64], 1, 16); w.ask('own')                                                     # warm
-    rounds,batches = [],{row: [0, 0] for row in ROWS}
+    rounds,batches,alike = [],{row: [0, 0] for row in ROWS},{row: [] for row in ROWS}
     for _ in range(a.rounds):
         found = dict(own=w.ask('own')['seconds'])
         for row in ROWS:
             before = w.ask('counts')['result']
             found[row] = load(port, texts, *row)
-            batches[row] = [b+after-first for b,after,first in zip(batches[row], w.ask('counts')['result'], before)]
+            new = [after-first for after,first in zip(w.ask('counts')['result'], before)]
+            batches[row] = [b+n for b,n in zip(batches[row], new)]
+            alike[row].append(w.ask(f'own {round(new[0]/new[1])}')['seconds']/found[row][0])
         rounds.append(found)
     w.end()
     def told(row):
         took = sorted(t for r in rounds for t in r[row][1])
         return dict(what='a sentence' if row[0]==1 else f'{row[0]} sentences', clients=row[1], sentences_per_second=round(len(texts)/statistics.median(r[row][0] for r in rounds), 1),
-                    share=round(statistics.median(r['own']/r[row][0] for r in rounds), 3), p50_ms=round(1000*took[len(took)//2], 1), p99_ms=round(1000*took[int(.99*len(took))], 1),
+                    share=round(statistics.median(r['own']/r[row][0] for r in rounds), 3), share_alike=round(statistics.median(alike[row]), 3), p50_ms=round(1000*took[len(took)//2], 1), p99_ms=round(1000*took[int(.99*len(took))], 1),
                     batch=round(batches[row][0]/batches[row][1], 1), seconds=[round(r[row][0], 3) for r in rounds])
     return dict(own=round(len(texts)/statistics.median(r['own'] for r in rounds), 1), own_seconds=[round(r['own'], 3) for r in rounds], rows=[*map(told, ROWS)], about=w.about)
 
@@ -93,7 +98,7 @@ def memory(a):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('model', nargs='?', default='kotrans/data/tour_model.pt'); p.add_argument('--sentences', type=int, default=1000); p.add_argument('--rounds', type=int, default=3)
+    p.add_argument('model', nargs='?', default='kotrans/data/tour_model.pt'); p.add_argument('--sentences', type=int, default=600); p.add_argument('--rounds', type=int, default=3)
     p.add_argument('--requests', type=int, default=50_000, help='for memory'); p.add_argument('--json'); p.add_argument('--serve', help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.serve: return child(a.serve, a.sentences)
@@ -102,7 +107,7 @@ def main():
     about = found.pop('about')
     record = dict(**machine(), python=platform.python_version(), kotrans=about['kotrans'], torch=about['torch'], model=Path(a.model).name, sentences=a.sentences, rounds=a.rounds, **found, memory=memory(a))
     print(f"alone: {record['own']} sentences/s")
-    for r in record['rows']: print(f"{r['what']:12} {r['clients']:3} clients: {r['sentences_per_second']:8} sentences/s, {r['share']:.0%}; {r['p50_ms']} ms, 99% below {r['p99_ms']} ms; {r['batch']} a batch")
+    for r in record['rows']: print(f"{r['what']:12} {r['clients']:3} clients: {r['sentences_per_second']:8} sentences/s, {r['share']:.0%}, in lists as long {r['share_alike']:.0%}; {r['p50_ms']} ms, 99% below {r['p99_ms']} ms; {r['batch']} a batch")
     print('MiB', *record['memory']['mib'])
     if a.json: Path(a.json).write_text(json.dumps(record, indent=1)+'\n')
 

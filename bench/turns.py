@@ -86,8 +86,9 @@ def channel():
     return lambda **x: print(json.dumps(x), file=answers, flush=True)
 
 def serve(say, cpu=cpu_seconds, peak=peak_mib, **tasks):
-    "Do what comes in by its name until nothing comes"
+    "Do what comes in by its name, with the numbers behind it, until nothing comes"
     for line in sys.stdin:
+        name,*numbers = line.split()
         before,start = cpu(),time.perf_counter()
-        result = tasks[line.strip()]()
+        result = tasks[name](*map(int, numbers))
         say(seconds=time.perf_counter()-start, cpu=cpu()-before, result=result, peak_mib=peak())

@@ -689,7 +689,9 @@ def listen(
     "Open a socket; what stands against it is an `InputError`"
     try:
         family,_,_,_,address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)
+        listening = socket.create_server(address[:2], family=family)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)      # for all that are accepted, too
+        return listening
     except OverflowError: raise InputError(f'port {port}: must be at most 65,535') from None
     except OSError as e:
         where = f'{printable(host)}, port {port}'
