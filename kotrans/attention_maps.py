@@ -38,7 +38,7 @@ from .masking import pad_ids,padding_mask
 from .packing import PackedCache,PackedTransformer
 from .pipeline import read_split
 from .plots import use_korean_font
-from .shortlist import ibm_model1,search_shortlist
+from .shortlist import search_shortlist
 from .special_ids import BOS,EOS,PAD
 from .transformer import Transformer
 from .translator import Translator

@@ -7,9 +7,9 @@ __all__ = ['DOCS', 'CommandParameter', 'read_docments', 'split_docstring', 'make
            'run_command', 'list_commands', 'run_kotrans']
 
 # %% ../nbs/03_cli.ipynb #6b492e5e
-import argparse,ast,errno,importlib,inspect,io,os,re,signal,sys,textwrap,threading,time,tokenize
+import argparse,ast,errno,importlib,io,os,re,signal,sys,textwrap,threading,time,tokenize
 from contextlib import contextmanager
-from dataclasses import dataclass,replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from . import __version__

@@ -8,7 +8,7 @@ __all__ = ['METRICS', 'LOWER_IS_BETTER', 'choose_metrics', 'bootstrap', 'check_s
            'append_records', 'read_evaluations', 'score_table', 'System', 'evaluation_record', 'evaluate']
 
 # %% ../nbs/50_evaluation.ipynb #f35ebe87
-import math,os,platform,re,stat,sys,time
+import os,platform,re,stat,sys,time
 from dataclasses import asdict,dataclass,field
 from datetime import datetime,timezone
 from functools import partial

@@ -11,11 +11,10 @@ __all__ = ['ALIKE', 'SHORT', 'STYLES', 'LEMMA_PAIRS', 'PATTERN_PAIRS', 'useful_l
 import re
 from collections import Counter
 from functools import cache
-from html import escape
 from typing import NamedTuple
 from unicodedata import is_normalized
 from .cleaning import alnum_key
-from .corpora import Phrase,everyday,everyday_splits,shipped_rows
+from .corpora import everyday,everyday_splits,shipped_rows
 from .near_duplicates import near_duplicates
 from .splitting import remove_leaks
 from .tokenizer import kiwi_tagger

@@ -664,7 +664,7 @@ def _generated(theirs, tokenizer, sentences, beam_size):
 @torch.inference_mode()
 def _logit_difference(ours, theirs, sources, targets):
     "Largest difference of the logits of `sources` and `targets`, lists of ids with their marks"
-    src,tgt,worst = pad_ids(sources),pad_ids(targets),0.
+    src,tgt = pad_ids(sources),pad_ids(targets)
     a = ours(src, tgt)
     b = theirs(input_ids=src, attention_mask=(src!=PAD).long(), decoder_input_ids=tgt).logits[..., :a.size(-1)]
     return float((a-b).abs()[tgt!=PAD].max())

@@ -15,7 +15,7 @@ import torch
 from fastcore.basics import patch
 from .files import InputError,atomic_write,printable
 from .formats import import_extra
-from .special_ids import BOS,EOS,PAD
+from .special_ids import BOS,PAD
 from .layers import sinusoidal_encoding
 from .transformer import Transformer
 from .decoding import Hypothesis

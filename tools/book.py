@@ -83,14 +83,32 @@ def head(c, book):
     if c.module: res.append(f"module [{lib}.{c.module}]({cfg['doc_host']}{cfg['doc_baseurl']}/{c.module}.html)")
     return ' · '.join(res) + ' ' + mark
 
+# The first cell of code: on Colab, where a notebook comes alone, it fetches the rest. The package is found through the path,
+# since what `-e` installs is seen only by a Python that starts later
+colab = f"""#| hide
+#| eval: false
+import sys
+if 'google.colab' in sys.modules:
+    !git clone -q --depth 1 {cfg['git_url']} /content/{lib}
+    %cd -q /content/{lib}/{cfg['nbs_path']}
+    %pip install -q -e ..[book]
+    sys.path.insert(0, '..')"""
+
+def new_cell(kind, name):
+    "An empty cell with an id of its own"
+    cell = dict(cell_type=kind, id=hashlib.sha256(name.encode()).hexdigest()[:8], metadata={})
+    return cell if kind=='markdown' else cell | dict(execution_count=None, outputs=[])
+
 def with_head(c, book):
-    "The notebook of `c` as text, its head in place"
+    "The notebook of `c` as text, its head in place, and behind it what Colab needs"
     nb = json.loads(json.dumps(c.nb))
-    cells = [o for o in nb['cells'] if mark not in ''.join(o['source'])]
-    old = next((o for o in nb['cells'] if mark in ''.join(o['source'])), None)
-    cell = old or {'cell_type': 'markdown', 'id': hashlib.sha256(c.path.stem.encode()).hexdigest()[:8], 'metadata': {}}
-    cell['source'] = [head(c, book)]
-    nb['cells'] = cells[:1]+[cell]+cells[1:]
+    def taken(sign):
+        found = [o for o in nb['cells'] if sign in ''.join(o['source'])]
+        nb['cells'] = [o for o in nb['cells'] if o not in found]
+        return found
+    top = (taken(mark) or [new_cell('markdown', c.path.stem)])[0], (taken("'google.colab'") or [new_cell('code', c.path.stem+' colab')])[0]
+    for cell,text in zip(top, (head(c, book), colab)): cell['source'] = text.splitlines(True)
+    nb['cells'][1:1] = top
     return json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False)+'\n'
 
 def quoted(s): return json.dumps(s, ensure_ascii=False)   # a JSON string is a YAML string

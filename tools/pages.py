@@ -154,12 +154,15 @@ def link_text(s, path, lookup, base):
         out.append(l)
     return '\n'.join(out)
 
-def page_head(s):
-    "The generated line at a chapter's head in a box of its own; on its own page the module's name leads to its source"
+def page_head(s, name):
+    "The line at the head of chapter `name` in a box of its own, and where else to read and run it; its module's name leads to its source"
     cfg = get_config()
-    src = f'{cfg.git_url}/blob/{cfg.branch}/{cfg.lib_path.name}'
+    at = f'{cfg.git_url}/blob/{cfg.branch}'
+    src,nb = f'{at}/{cfg.lib_path.name}', f'{at}/{cfg.nbs_path.name}/{name}'
+    s = s.replace(head_mark, '').strip()
     s = re.sub(r'module \[([\w.]+)\]\([^)]*\)', lambda m: f"module [{m[1]}]({src}/{m[1].split('.')[1]}.py)", s)
-    return f'::: {{.chapter-head}}\n{s.replace(head_mark, "").strip()}\n:::'
+    colab = nb.replace('https://github.com', 'https://colab.research.google.com/github')
+    return f'::: {{.chapter-head}}\n{s} · [notebook]({nb}) · [open in Colab]({colab})\n:::'
 
 class Links(Processor):
     "In place of nbdev's `add_links`"
@@ -169,7 +172,7 @@ class Links(Processor):
         self.path = Path(self.nb.path_)
     def cell(self, cell):
         if not cell.get('source') and not cell.get('outputs'): return
-        if cell.cell_type=='markdown' and head_mark in cell.source: cell.source = page_head(cell.source)
+        if cell.cell_type=='markdown' and head_mark in cell.source: cell.source = page_head(cell.source, self.path.name)
         elif cell.cell_type=='markdown': cell.source = link_text(cell.source, self.path, self.lookup, self.base)
         for o in cell.get('outputs', []):
             md = getattr(o, 'data', {}).get('text/markdown') if hasattr(o, 'data') else None
