@@ -11,6 +11,7 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 NBDEV3_ONLY = {'allowed_out_metadata_keys'}     # nbdev 2 has no such setting
 SECONDS = .2        # within which `import kotrans` is done
+WHEEL = 4_000_000     # bytes, within which it stays
 trouble = []
 
 def need(good, what):
@@ -116,8 +117,10 @@ def packed(folder):
     wanted = both | here('nbs/*.ipynb', 'LICENSE', 'README.md', 'CHANGELOG.md', 'settings.ini', 'pyproject.toml', 'setup.py')
     need(not (lost := wanted-source), f'the sdist lacks {sorted(lost)}')
     need(not (more := {n for n in wheel if not n.startswith(('kotrans/', 'kotrans-'))}), f'the wheel holds more than the package: {sorted(more)}')
+    size = sum(f.stat().st_size for f in folder.glob('*.whl'))
+    need(size<WHEEL, f'the wheel has {size:,} bytes, and may have {WHEEL:,}')
     need(sum('.dist-info/licenses/' in n for n in wheel)==2, 'the wheel does not hold both licences')
-    print(f'{len(wheel)} files in the wheel, {len(source)} in the sdist')
+    print(f'{len(wheel)} files and {size:,} bytes in the wheel, {len(source)} in the sdist')
 
 if __name__=='__main__':
     if '--packed' in sys.argv: packed(Path(sys.argv[-1]).resolve())

@@ -5,7 +5,7 @@
 The run is that of `kotrans-train --demo`: preset `tiny` on the `train` part of the embedded corpus, ten minutes on two cores. It also translates
 `bench/first_utterances.tsv`, sentences that somebody thought up who has not seen the corpus. Weights are stored in half precision, the rows of
 matrices in steps of about `STEP` of their standard deviation, so that they take little room in a compressed package; the scores are those of the
-file. What the run writes goes to FOLDER (a temporary one if none is given).
+file. What the run writes goes to FOLDER (a temporary one if none is given); a run that is there already is not made again.
 """
 import json,os,platform,sys,tempfile
 from pathlib import Path
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT/'bench'))
 from turns import machine        # the benchmarks' words for what a number was measured on
 MODEL,RESULT,UNSEEN = ROOT/'kotrans'/'data'/'tour_model.pt', ROOT/'results'/'tour_model.json', ROOT/'bench'/'first_utterances.tsv'
 LARGEST = 3_200_000       # bytes of the file, weights and vocabularies together
-STEP = .15                # of a row's standard deviation; rounded to a power of two
+STEP = .18                # of a row's standard deviation; rounded to a power of two
 KEEP = dict(save_every=1, keep_checkpoints=0, device='cpu')        # every epoch's checkpoint, to show how it learned
 TESTS = 'test', 'test_everyday'
 SHOWN = '어제 친구하고 영화를 봤어요.', '할머니는 손자에게 줄 사과를 깎고 계셨다.', '비가 많이 와서 버스가 늦게 왔는데 다행히 수업에는 늦지 않았어요.'
@@ -63,7 +63,7 @@ def scores(translator, parts):
 def main(folder):
     RESULT.unlink(missing_ok=True)                          # nothing old stays if this fails
     os.chdir(folder)
-    train(demo=True, overwrite=True, **KEEP)
+    if not Path('checkpoints/best_model.pt').exists(): train(demo=True, overwrite=True, **KEEP)
     parts = {name: read_split(preset('tiny'), name) for name in ('train', 'validation', *TESTS)}
     about = dict(command='kotrans-train --demo', corpus="embedded, part 'train'", licence='CC0-1.0', pairs=len(parts['train']), preset='tiny', seed=42,
                  kotrans=kotrans.__version__, torch=str(torch.__version__), python=platform.python_version())
