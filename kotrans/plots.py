@@ -6,7 +6,6 @@
 __all__ = ['use_korean_font', 'use_readable_powers', 'use_book_style']
 
 # %% ../nbs/plots.ipynb #975d70ac
-import sys
 from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
@@ -45,7 +44,7 @@ def use_book_style()->str: # The name of the font now in use
     use_korean_font()
     use_readable_powers()
     plt.style.use(files('kotrans')/'data/kotrans.mplstyle')
-    if 'matplotlib_inline' in sys.modules: # in a notebook: as sharp in JupyterLab as it is stored
+    if 'inline' in plt.get_backend(): # in a notebook, where it is loaded with the first figure: as sharp as it is stored
         from matplotlib_inline.backend_inline import set_matplotlib_formats
         set_matplotlib_formats('retina')
     return plt.rcParams['font.family'][0]
