@@ -500,6 +500,7 @@ def _add_languages(app, service, fastapi):
         said = detect_language(ask.q if isinstance(ask.q, str) else '\n'.join(ask.q))
         return JSON([dict(zip(('language', 'confidence'), said))])
 
+    @app.post('/languages', include_in_schema=False)            # some clients ask so
     @app.get('/languages')
     async def languages():
         "The languages, and what each is translated to"
