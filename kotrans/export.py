@@ -540,17 +540,12 @@ def _rows(w, n):
 def _embeddings(w, config):
     "The embeddings and the output layer, by the names of Marian (post-norm) or Pegasus (pre-norm)"
     c,src,tgt,out = config,*(w[f'{n}.weight'] for n in ('src_embed', 'tgt_embed', 'output_proj'))
-    places = [f'model.{part}.embed_tokens.weight' for part in ('encoder', 'decoder')]
-    bias = tgt.new_zeros(1, len(tgt))
-    if c.tie_embeddings and c.shared_vocab: return {'model.shared.weight': tgt, 'final_logits_bias': bias}
-    if not c.norm_first:
-        found = dict(zip(places, (src, tgt))) | {'final_logits_bias': bias}
-        return found if c.tie_embeddings else found | {'lm_head.weight': out}
     n = max(len(src), len(tgt))
-    unread,missing = torch.zeros(n, c.d_model, dtype=torch.float16),torch.full((1, n-len(tgt)), -1e9)
-    return dict(zip(places, (_rows(src, n), _rows(tgt, n)))) | {
-        'model.shared.weight': unread, 'lm_head.weight': _rows(out, n),
-        'final_logits_bias': torch.cat([bias, missing], 1)}
+    bias = torch.cat([tgt.new_zeros(1, len(tgt)), tgt.new_full((1, n-len(tgt)), -1e9)], 1)
+    if c.tie_embeddings and c.shared_vocab: return {'model.shared.weight': tgt, 'final_logits_bias': bias}
+    found = {f'model.{part}.embed_tokens.weight': _rows(x, n) for part,x in (('encoder', src), ('decoder', tgt))}
+    unread = {'model.shared.weight': torch.zeros(n, c.d_model, dtype=torch.float16)} if c.norm_first else {}
+    return found | unread | {'lm_head.weight': _rows(out, n), 'final_logits_bias': bias}
 
 # %% ../nbs/60_export.ipynb #a6d9bbe5
 def marian_weights(
@@ -573,9 +568,9 @@ def marian_config(
     "The config of `transformers`' Marian or Pegasus for a model"
     c,one = config,config.tie_embeddings and config.shared_vocab
     kind,name = ('pegasus', 'PegasusForConditionalGeneration') if c.norm_first else ('marian', 'MarianMTModel')
-    sizes = dict(vocab_size=max(c.src_vocab_size, c.tgt_vocab_size), tie_word_embeddings=one) if c.norm_first else dict(
-        vocab_size=c.src_vocab_size, decoder_vocab_size=c.tgt_vocab_size, share_encoder_decoder_embeddings=one,
-        tie_word_embeddings=c.tie_embeddings)
+    n = max(c.src_vocab_size, c.tgt_vocab_size)
+    sizes = dict(vocab_size=n, tie_word_embeddings=one)
+    if not c.norm_first: sizes |= dict(decoder_vocab_size=n, share_encoder_decoder_embeddings=one)
     sides = dict(encoder_layers=c.num_encoder_layers, decoder_layers=c.num_decoder_layers)
     for side in ('encoder', 'decoder'): sides |= {f'{side}_attention_heads': c.num_heads, f'{side}_ffn_dim': c.d_ff}
     return dict(model_type=kind, architectures=[name], is_encoder_decoder=True, dtype='float32', d_model=c.d_model,
