@@ -44,7 +44,7 @@ def use_book_style()->str: # The name of the font now in use
     use_korean_font()
     use_readable_powers()
     plt.style.use(files('kotrans')/'data/kotrans.mplstyle')
-    if 'inline' in plt.get_backend(): # in a notebook, where it is loaded with the first figure: as sharp as it is stored
+    if 'inline' in plt.get_backend(): # in a notebook, even before its first figure: as sharp as it is stored
         from matplotlib_inline.backend_inline import set_matplotlib_formats
         set_matplotlib_formats('retina')
     return plt.rcParams['font.family'][0]

@@ -35,7 +35,7 @@ class Chapter:
         "Its Python: the module's file, or all its cells where it exports nothing"
         if self.module: return f.read_text('utf-8') if (f := root/lib/f'{self.module}.py').exists() else ''
         cells = (''.join(c['source']) for c in self.nb['cells'] if c['cell_type']=='code')
-        return '\n'.join(re.sub(r'^\s*[%!].*', 'pass', s, flags=re.M) for s in cells)
+        return '\n'.join(re.sub(r'^([ \t]*)[%!].*', r'\1pass', s, flags=re.M) for s in cells)
     @cached_property
     def imports(self): return imports(self.code)
     def link(self, numbered=False): return f"[{self.number2+' ' if numbered else ''}{self.title}]({self.path.name})"

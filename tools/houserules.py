@@ -141,7 +141,7 @@ def notebook_order(h):
         if mine is None or mine[0].startswith('00'): continue
         for c in cells:
             if c.kind!='code' or exported(c): continue
-            try: tree = ast.parse(re.sub(r'^\s*[%!].*$', '', c.source, flags=re.M))
+            try: tree = ast.parse(re.sub(r'^([ \t]*)[%!].*', r'\1pass', c.source, flags=re.M))
             except SyntaxError: continue        # `%%` cells and the like
             for node,other,what in h.imports(tree):
                 theirs = number(home := h.home_of(other, what))
@@ -184,7 +184,7 @@ def imports_alone(h):
     for cells in h.notebooks.values():
         for c in cells:
             if c.kind!='code' or exported(c) or c.directives.get('eval')=='false' or 'nbdev_export()' in c.source: continue
-            tree = ast.parse(re.sub(r'^\s*[%!].*', 'pass', c.source, flags=re.M))
+            tree = ast.parse(re.sub(r'^([ \t]*)[%!].*', r'\1pass', c.source, flags=re.M))
             mixed = any(isinstance(n, (ast.Expr, ast.Assign)) for n in ast.walk(tree))
             if mixed and any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(tree)):
                 yield f'{c.where}: imports and does more; give the imports a cell of their own'

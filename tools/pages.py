@@ -106,7 +106,7 @@ def torch_has(name):
 def cells_code(nb):
     for c in nb['cells']:
         if c['cell_type']!='code': continue
-        s = re.sub(r'^\s*[%!].*', 'pass', ''.join(c['source']), flags=re.M)
+        s = re.sub(r'^([ \t]*)[%!].*', r'\1pass', ''.join(c['source']), flags=re.M)
         try: yield ast.parse(s)
         except SyntaxError: pass
 
