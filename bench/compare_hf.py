@@ -181,12 +181,14 @@ def side_by_side(a, settings, name, minutes, steps, test=False):
 
 def tries(a):
     "What each system's three settings give on the validation sentences in a few minutes"
-    rate,found = None,{s: [] for s in TRIES}
-    side_by_side(a, {s: t[0] for s,t in TRIES.items()}, 'warm', .8, 20)
+    found = {s: [] for s in TRIES}
+    last = side_by_side(a, {s: t[0] for s,t in TRIES.items()}, 'warm', a.try_minutes/2, 10_000)['Hugging Face']     # ended by the clock: tells how fast it is
+    batch = TRIES['Hugging Face'][0]['batch']
     for i in range(3):
+        rate = last['steps_per_minute']*batch                        # sentences a minute, as the run before had them
         batch = TRIES['Hugging Face'][i]['batch']
-        rate = rate or read_json(a.folder/'hf-warm'/'run.json')['steps_per_minute']*TRIES['Hugging Face'][0]['batch']      # sentences a minute
         done = side_by_side(a, {s: t[i] for s,t in TRIES.items()}, f'try{i}', a.try_minutes, max(1, int(.97*rate/batch*(a.try_minutes-.3))))
+        last = done['Hugging Face']
         for s,r in done.items():
             found[s].append(dict(setting=TRIES[s][i], **{k: r[k] for k in ('valid_chrf', 'steps', 'epochs', 'minutes')}, **(dict(steps_per_minute=r['steps_per_minute']) if 'steps_per_minute' in r else {})))
             print(f"{s:13} {TRIES[s][i]}: chrF {r['valid_chrf']:.1f} after {r['steps']:,} steps", flush=True)

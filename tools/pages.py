@@ -7,6 +7,7 @@ import ast,html,inspect,json,re
 from functools import cache
 from pathlib import Path
 from fastcore.docments import ShowDocRenderer,docments
+from fastcore.nbio import mk_cell
 from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 from nbdev.process import Processor
@@ -164,8 +165,10 @@ def page_head(s, name):
     colab = nb.replace('https://github.com', 'https://colab.research.google.com/github')
     return f'::: {{.chapter-head}}\n{s} · [notebook]({nb}) · [open in Colab]({colab})\n:::'
 
+varies_note = '[The numbers above are a matter of the machine or of chance: yours will differ.]{.varies}'
+
 class Links(Processor):
-    "In place of nbdev's `add_links`"
+    "In place of nbdev's `add_links`; and a line under what varies from run to run"
     def begin(self):
         cfg = get_config()
         self.lookup,self.base = NbdevLookup(),cfg.doc_host+cfg.doc_baseurl
@@ -179,3 +182,13 @@ class Links(Processor):
             if not md: continue
             md = link_text(''.join(md), self.path, self.lookup, self.base)
             o.data['text/markdown'] = md.splitlines(keepends=True)
+    def end(self):
+        cells = []
+        for c in self.nb.cells:
+            cells.append(c)
+            marked = getattr(c, 'directives_', None) or {}
+            if 'varies' in marked and 'hide' not in marked and c.get('outputs'):
+                note = mk_cell(varies_note, 'markdown')
+                note.directives_ = {}
+                cells.append(note)
+        self.nb.cells = cells
