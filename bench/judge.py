@@ -39,7 +39,7 @@ def judge(files, tests):
         p,ok = map(np.concatenate, zip(*seeds))
         calibration[name] = dict(rows=calibration_rows(p, ok), confidence=100*float(p.mean()), right=100*float(ok.mean()), error=expected_calibration_error(calibration_rows(p, ok)),
                                  errors=[expected_calibration_error(calibration_rows(*s)) for s in seeds])
-    return dict(about=about, challenge=summed(challenge), contrast=summed(contrast), calibration=calibration, scores=scores)
+    return dict(about=about, challenge=summed(challenge) if files[1:] else challenge[0], contrast=summed(contrast) if files[1:] else contrast[0], calibration=calibration, scores=scores)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
