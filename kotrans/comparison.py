@@ -23,7 +23,7 @@ from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfi
                             VocabularyConfig,parameter_count)
 from .evaluation import compare_systems
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
-from .pipeline import corpus_scores,machine_name,make_trainer,prepare,run_config,test_sets
+from .pipeline import corpus_scores,machine_name,make_trainer,prepare,processor_name,run_config,test_sets
 from .recurrent import same_size
 from .tokenizer import load_tokenizers
 from .translator import Translator
@@ -85,14 +85,21 @@ def sweeps(
     def each(name, values): return {f'{name}={v}': {name: v} for v in values}
     def layers(e, d): return dict(num_encoder_layers=e, num_decoder_layers=d)
     depth = {f'layers={e}+{d}': layers(e, d) for e,d in ((1, 1), (2, 2), (3, 3), (6, 6))}
-    sizes = {f'vocabulary={n}': dict(src_vocab_size=n, tgt_vocab_size=n) for n in (1000, 2000, 4000, 8000, 16000)}
+    deep,high = 2*c.num_encoder_layers,2*c.num_decoder_layers
+    balance = {f'layers={e}+{d}': layers(e, d) for e,d in ((deep-1, 1), (deep, 1), (1, high-1))}
+    sizes = {f'vocabulary={n}': dict(src_vocab_size=n, tgt_vocab_size=n) for n in (2000, 4000, 8000, 16000)}
     found = dict(
         d_model=each('d_model', (c.d_model//2, c.d_model*2)), depth=depth,
         num_heads=each('num_heads', [h for h in (1, 2, 4, 8, 16) if c.d_model%h==0]),
         dropout=each('dropout', (0., .05, .1, .2, .3)), label_smoothing=each('label_smoothing', (0., .1, .2)),
         warmup_steps=each('warmup_steps', (max(1, c.warmup_steps//4), c.warmup_steps*4)), vocabulary=sizes,
         norm_first=each('norm_first', (False, True)), subword_sampling=each('subword_sampling_alpha', (0., .1, .3)),
-        tie_embeddings=each('tie_embeddings', (False, True)))
+        tie_embeddings=each('tie_embeddings', (False, True)), balance=balance,
+        optimizer=each('optimizer', ('adam', 'muon')), lr_decay=each('lr_decay', ('noam', 'linear')),
+        lr_factor=each('lr_factor', (c.lr_factor/2, c.lr_factor*2)), adam_beta2=each('adam_beta2', (.95, .98, .999)),
+        ema_decay=each('ema_decay', (0., .99, .999)))
+    batch = 'batch_tokens' if c.batch_tokens else 'batch_size'
+    found[batch] = each(batch, (getattr(c, batch)//2, getattr(c, batch)*2))
     def differs(fields): return any(getattr(c, k)!=v for k,v in fields.items())
     return {name: {label: f for label,f in rows.items() if differs(f)} for name,rows in found.items()}
 
@@ -131,7 +138,7 @@ def trial_config(
 # %% ../nbs/53_comparison.ipynb #263e1beb
 def train_trial(
     config:TransformerConfig, # From `trial_config`
-)->dict: # `history`, `parameters`, `machine`, `valid_loss`, `train_seconds` and more
+)->dict: # `history`, `parameters`, `machine`, `processor`, `valid_loss`, `train_seconds` and more
     "Train one trial, from its newest checkpoint if there is one"
     every = config.save_every_minutes or (0. if config.save_every_steps else 5.)
     trainer = make_trainer(config.replace(save_every_minutes=every), progress=False)
@@ -144,8 +151,8 @@ def train_trial(
     seen = [r['valid_loss'] for r in history if 'valid_loss' in r]
     seconds = sum(r['seconds'] for r in history)
     return dict(parameters=sum(p.numel() for p in trainer.model.parameters()), machine=machine_name(trainer.device),
-                threads=torch.get_num_threads(), history=history, valid_loss=min(seen, default=math.inf),
-                steps=trainer.step, epochs=len(history), train_seconds=seconds,
+                processor=processor_name(), threads=torch.get_num_threads(), history=history,
+                valid_loss=min(seen, default=math.inf), steps=trainer.step, epochs=len(history), train_seconds=seconds,
                 tokens_per_second=sum(r['tokens_per_second']*r['seconds'] for r in history)/max(seconds, 1e-9))
 
 # %% ../nbs/53_comparison.ipynb #104642a2
@@ -273,19 +280,23 @@ def run_queue(
     folder, # The comparison's folder
     limit:int=0, # Stop after so many trials; 0 runs all
     wait:float=10., # Seconds until it looks again, when all that is left is being run by other processes
-)->int: # Trials run by this process
-    "Run trials until none is left"
-    ran = 0
+)->dict: # Label → why its trials can't be trained; empty if all could
+    "Run trials until none is left; a row that can't be trained is left out, unless it is the base's"
+    ran,refused = 0,{}
     while True:
         results = read_results(folder)
         names = {r['name'] for r in results}
-        todo = [t for t in trials(results) if t.name not in names]
-        if not todo or limit and ran==limit: return ran
+        todo = [t for t in trials(results) if t.name not in names and t.label not in refused]
+        if not todo or limit and ran==limit: return refused
         for t in todo:
             with _claim(Path(folder)/'trials'/t.name) as mine:
                 if not mine: continue
                 notify(f'\n== {t.name}: {len(names)} done, {len(todo)} known to be left ==')
-                run_trial(t, base, folder)
+                try: run_trial(t, base, folder)
+                except InputError as e:
+                    if t.label=='transformer': raise
+                    refused[t.label] = str(e)
+                    notify(f'{t.label} is left out: {e}')
             ran += 1
             break
         else: time.sleep(wait)
@@ -463,7 +474,7 @@ def comparison_page(
     "The tables of a comparison"
     results,c = data['results'],data['plan']['config']
     budget = ' or '.join([f"{c['num_epochs']} epochs"] + [f"{c['max_minutes']:g} minutes"]*(c['max_minutes']>0))
-    machines = sorted({f"{r['machine']}, {r['threads']} threads" for r in results})
+    machines = sorted({', '.join([r['machine'], *filter(None, [r.get('processor')]), f"{r['threads']} threads"]) for r in results})
     parts = [f"Budget of each training: {budget}. Machine: {'; '.join(machines)}. Means over seeds, with Student's 95% "
              'interval.']
     if rows_of_ladder(results): parts += [ladder_table(results, test)]
@@ -564,16 +575,18 @@ def compare(
     def trials(results):
         found = ladder_trials(results, seeds, rates) if ladder else []
         return [*dict.fromkeys(found + (sweep_trials(base, names, seeds) if names else []))]
+    refused = {}
     if show: check_shown(folder)
     else:
         trial_config(Trial('transformer'), base, folder)        # makes text and vocabularies
         check_plan(base, folder)
         if not test_sets(base): raise InputError(f'{base.data_dir}: no test set (test.ko, test.en) to score')
-        run_queue(trials, base, folder, limit)
+        refused = run_queue(trials, base, folder, limit)
     results = read_results(folder)
     notify(progress_table(trials(results), results))
     if results: notify('\n' + comparison_page(render(base, folder)) + f'\n\nwrote {folder}/comparison.json and .md, '
                        'ladder.png, sweeps.png')
+    if refused: raise InputError('; '.join(f'{label} was left out: {why}' for label,why in refused.items()))
 
 # %% ../nbs/53_comparison.ipynb #63fae0e2
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.comparison', 'compare'))

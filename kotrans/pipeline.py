@@ -326,7 +326,7 @@ def test_report(
         _show_examples(f'{config.data_dir}/{name}.ko', ko, en, out, max(1, examples//len(sets)))
     _show_scores(scores)
     record = about | dict(kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(),
-                          machine=machine_name(t.device), scores=scores)
+                          machine=machine_name(t.device), processor=processor_name(), scores=scores)
     _store(record, Path(config.log_dir)/'scores.json', best)
     return scores
 
