@@ -7,17 +7,18 @@ not made again, so stages can be run one by one with `--only` (prepare, tries, h
 
 The same for both: the text (normalised once), the two SentencePiece models of `kotrans-train-tokenizer`, the sizes of the model (those of the kotrans preset), one thread on
 a core that the other may not use, and the time. The two run at the same time, so that what else the machine does takes from both. The clock starts before each process does:
-imports, reading and encoding count. Before that, outside the clock, each tries three settings (`TRIES`) for `--try-minutes`, and takes the one whose translations of up to 500
-validation sentences have the best chrF; these runs also tell how many steps the time will hold, for schedules that must know.
+imports, reading and encoding count. Before that, outside the clock, each tries three settings (`TRIES`) for `--try-minutes`, and takes the one with the lowest perplexity
+on the validation pairs; these runs also tell how many steps the time will hold, for schedules that must know. (Translations say nothing after some minutes: a model that
+does not read the source yet says one sentence always, and one such sentence has a better chrF than another.)
 
 Hugging Face trains by its own `Seq2SeqTrainer`: `MarianMTModel` from scratch, batches of sentences of like length (`group_by_length`), fused AdamW, label smoothing, gradient
-clipping, the learning rate falling linearly to 0 at the end of the time. Its last weights, or the average of its last five checkpoints, whichever does better on the validation
-sentences, translate by its own `generate`. kotrans runs as `kotrans-train` and `kotrans-translate`. Both search with --beam hypotheses, scores divided by length.
+clipping, the learning rate falling linearly to 0 at the end of the time. Its last weights, or the average of its last five checkpoints, whichever has the lower perplexity on the
+validation pairs, translate by its own `generate`. kotrans runs as `kotrans-train` and `kotrans-translate`. Both search with --beam hypotheses, scores divided by length.
 
 Its environment: pip install torch transformers accelerate sentencepiece
 Scores are sacrebleu's BLEU and chrF, their difference judged by its paired bootstrap (1,000 samples).
 """
-import argparse,json,os,platform,subprocess,sys,time
+import argparse,json,math,os,platform,subprocess,sys,time
 from functools import partial
 from pathlib import Path
 from compare_joey import prepare,read_json,write_json
@@ -25,27 +26,26 @@ from compare_joey import prepare,read_json,write_json
 STAGES = 'prepare', 'tries', 'hour', 'score'
 MUON = dict(optimizer='muon', lr_decay='linear', ema_decay=0., warmup_steps=400, dropout=.1)
 TRIES = {                       # what each system tries; the first of each is its preset or what its examples use
-    'kotrans': [{}, MUON | dict(lr_factor=1.), MUON | dict(lr_factor=1.8)],
-    'Hugging Face': [dict(learning_rate=5e-4, batch=64), dict(learning_rate=1e-3, batch=64), dict(learning_rate=1e-3, batch=32)]}
+    'kotrans': [{}, MUON | dict(lr_factor=1.8), MUON | dict(lr_factor=1.8, batch_tokens=1024)],
+    'Hugging Face': [dict(learning_rate=5e-4, batch=32), dict(learning_rate=5e-4, batch=32, init_std=.0625), dict(learning_rate=1e-3, batch=32, init_std=.0625)]}
 FILES = {'kotrans': 'kotrans', 'Hugging Face': 'hf'}
-VALIDATED = 500                 # validation sentences that a choice rests on
 
 # What follows up to the next line like this runs in the interpreter that has transformers, which need not have kotrans.
 
-def marian(sizes):
-    "The model, with weights of its own making"
+def marian(sizes, init_std=.02):
+    "The model, with weights of its own making; `init_std` is their deviation, .02 its default, which is small for a narrow model"
     from transformers import MarianConfig,MarianMTModel
     n = sizes['vocab']
     return MarianMTModel(MarianConfig(vocab_size=n, decoder_vocab_size=n, share_encoder_decoder_embeddings=False, tie_word_embeddings=True, d_model=sizes['d_model'],
         encoder_layers=sizes['encoder_layers'], decoder_layers=sizes['decoder_layers'], encoder_attention_heads=sizes['heads'], decoder_attention_heads=sizes['heads'],
-        encoder_ffn_dim=sizes['d_ff'], decoder_ffn_dim=sizes['d_ff'], activation_function='relu', dropout=.1, attention_dropout=0., activation_dropout=0.,
+        encoder_ffn_dim=sizes['d_ff'], decoder_ffn_dim=sizes['d_ff'], init_std=init_std, activation_function='relu', dropout=.1, attention_dropout=0., activation_dropout=0.,
         scale_embedding=True, max_position_embeddings=512, pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=2, forced_eos_token_id=3))
 
 def drive(job):
     "Train by Hugging Face's trainer until the time is up, and translate"
     began = job['began']
     import torch,transformers,sentencepiece
-    from transformers import DataCollatorForSeq2Seq,Seq2SeqTrainer,Seq2SeqTrainingArguments,TrainerCallback
+    from transformers import Seq2SeqTrainer,Seq2SeqTrainingArguments,TrainerCallback
     torch.set_num_threads(1)
     torch.manual_seed(job['seed'])
     transformers.logging.set_verbosity_error()
@@ -67,7 +67,7 @@ def drive(job):
     class TimeIsUp(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
             control.should_training_stop = control.should_training_stop or time.time()-began>job['minutes']*60
-    model,train = marian(job['sizes']),pairs('train')
+    model,train,valid = marian(job['sizes'], setting.get('init_std', .02)),pairs('train'),pairs('validation')
     steps = job['steps']
     args = Seq2SeqTrainingArguments(output_dir=str(folder/'checkpoints'), per_device_train_batch_size=setting['batch'], learning_rate=setting['learning_rate'], max_steps=steps,
         warmup_steps=min(400, steps//10), lr_scheduler_type='linear', label_smoothing_factor=.1, optim='adamw_torch_fused', adam_beta2=.98, weight_decay=0., max_grad_norm=1.,
@@ -87,10 +87,16 @@ def drive(job):
                 found = model.generate(input_ids=batch, attention_mask=(batch!=0).long(), num_beams=beams, max_new_tokens=100, do_sample=False, length_penalty=1.)
             for i,o in zip(rows, found.tolist()): out[i] = tgt.decode([t for t in o if t>3])
         return out
-    def chrf(lines_):
-        import sacrebleu
-        return sacrebleu.corpus_chrf(lines_, [wanted]).score
-    valid,wanted = lines(f"{job['data']}/validation.ko")[:VALIDATED],lines(f"{job['data']}/validation.en")[:VALIDATED]
+    def perplexity():
+        model.eval()
+        total,count = 0.,0
+        for i in range(0, len(valid), 32):
+            b = Pad()(valid[i:i+32])
+            labels = b.pop('labels')
+            with torch.inference_mode(): logits = model(**b).logits
+            total += torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction='sum').item()
+            count += (labels!=-100).sum().item()
+        return math.exp(total/count)
     kept = sorted((folder/'checkpoints').glob('checkpoint-*'), key=lambda p: int(p.name.rpartition('-')[2]))[-5:]
     candidates = {'last': {k: v.clone() for k,v in model.state_dict().items()}}
     if len(kept)>1:
@@ -100,15 +106,15 @@ def drive(job):
     choice = {}
     for name,state in candidates.items():
         model.load_state_dict(state, strict=False); model.tie_weights()
-        choice[name] = round(chrf(translate(valid, 1)), 2)
-    chosen = max(choice, key=choice.get)
+        choice[name] = round(perplexity(), 2)
+    chosen = min(choice, key=choice.get)
     model.load_state_dict(candidates[chosen], strict=False); model.tie_weights()
     start = time.time()
     if job['test']: (folder/'test.out').write_text(''.join(f'{l}\n' for l in translate(lines(f"{job['data']}/test.ko"), job['beam'])), 'utf-8')
     done = trainer.state.global_step
     write_json(folder/'run.json', dict(version=transformers.__version__, torch=torch.__version__, python=platform.python_version(), minutes=round(trained, 2), steps=done, planned=steps,
         steps_per_minute=done/((time.time()-started)/60 if not trained else max(1e-9, trained-(started-began)/60)), epochs=round(trainer.state.epoch or 0, 2),
-        parameters=sum(p.numel() for p in model.parameters()), valid_chrf=choice[chosen], choice=choice, chosen=chosen,
+        parameters=sum(p.numel() for p in model.parameters()), valid_ppl=choice[chosen], choice=choice, chosen=chosen,
         decode_seconds=round(time.time()-start, 1) if job['test'] else None))
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -124,7 +130,7 @@ def drive_kotrans(job):
     from kotrans.analysis import read_log
     from kotrans.checkpoint import load_checkpoint
     from kotrans.files import read_lines,write_lines
-    import kotrans,sacrebleu,torch
+    import kotrans,torch
     folder = Path(job['folder'])
     def command(module, name, *args):
         subprocess.run([sys.executable, '-P', '-c', f'import sys; from kotrans.cli import {module}; sys.exit({module}.{name}())', *map(str, args)], check=True)
@@ -135,19 +141,13 @@ def drive_kotrans(job):
     trained = (time.time()-job['began'])/60
     best = folder/'checkpoints'/'best_model.pt'
     state,rows = load_checkpoint(best),read_log(folder/'logs')
-    def translate(name, *options):
-        command('terminal', 'translate', '--file', folder/f'{name}.ko', '--output', folder/f'{name}.out', '--checkpoint', best, '--device', 'cpu', *options)
-        return read_lines(folder/f'{name}.out')
-    wanted = read_lines(f"{job['data']}/validation.en")[:VALIDATED]
-    write_lines(folder/'validation.ko', read_lines(f"{job['data']}/validation.ko")[:VALIDATED])
-    chrf = sacrebleu.corpus_chrf(translate('validation', '--method', 'greedy'), [wanted]).score
     start = time.time()
     if job['test']:
         write_lines(folder/'test.ko', read_lines(f"{job['data']}/test.ko"))
-        translate('test', '--beam-size', job['beam'])
+        command('terminal', 'translate', '--file', folder/'test.ko', '--output', folder/'test.out', '--checkpoint', best, '--device', 'cpu', '--beam-size', job['beam'])
     seconds = sum(r['seconds'] for r in rows)
     write_json(folder/'run.json', dict(version=kotrans.__version__, torch=str(torch.__version__), python=platform.python_version(), minutes=round(trained, 2), steps=state['step'],
-        tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in rows)), epochs=rows[-1]['epoch'], train_seconds=round(seconds, 1), valid_chrf=round(chrf, 2),
+        tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in rows)), epochs=rows[-1]['epoch'], train_seconds=round(seconds, 1), valid_ppl=min(r['valid_ppl'] for r in rows if 'valid_ppl' in r),
         parameters=sum({v.data_ptr(): v.numel() for v in state['weights'].values()}.values()), decode_seconds=round(time.time()-start, 1) if job['test'] else None))
 
 def start(a, system, setting, name, minutes, steps, test, core):
@@ -190,14 +190,14 @@ def tries(a):
         done = side_by_side(a, {s: t[i] for s,t in TRIES.items()}, f'try{i}', a.try_minutes, max(1, int(.97*rate/batch*(a.try_minutes-.3))))
         last = done['Hugging Face']
         for s,r in done.items():
-            found[s].append(dict(setting=TRIES[s][i], **{k: r[k] for k in ('valid_chrf', 'steps', 'epochs', 'minutes')}, **(dict(steps_per_minute=r['steps_per_minute']) if 'steps_per_minute' in r else {})))
-            print(f"{s:13} {TRIES[s][i]}: chrF {r['valid_chrf']:.1f} after {r['steps']:,} steps", flush=True)
+            found[s].append(dict(setting=TRIES[s][i], **{k: r[k] for k in ('valid_ppl', 'steps', 'epochs', 'minutes')}, **(dict(steps_per_minute=r['steps_per_minute']) if 'steps_per_minute' in r else {})))
+            print(f"{s:13} {TRIES[s][i]}: perplexity {r['valid_ppl']:.1f} after {r['steps']:,} steps", flush=True)
     write_json(a.folder/'tries.json', found)
 
 def hour(a):
     "The time itself, with the best settings"
     found = read_json(a.folder/'tries.json')
-    best = {s: max(t, key=lambda r: r['valid_chrf']) for s,t in found.items()}
+    best = {s: min(t, key=lambda r: r['valid_ppl']) for s,t in found.items()}
     steps = int(.98*best['Hugging Face']['steps_per_minute']*(a.minutes-.3))
     write_json(a.folder/'hour.json', side_by_side(a, {s: b['setting'] for s,b in best.items()}, 'hour', a.minutes, steps, True))
 
@@ -209,7 +209,7 @@ def score(a):
     references,found = read_lines(a.folder/'data'/'test.en'),read_json(a.folder/'tries.json')
     names = ['Hugging Face', 'kotrans']
     scores,signatures = paired_scores({n: read_lines(a.folder/f'{FILES[n]}-hour'/'test.out') for n in names}, references)
-    systems = {n: r | dict(tries=found[n], setting=max(found[n], key=lambda t: t['valid_chrf'])['setting']) for n,r in read_json(a.folder/'hour.json').items()}
+    systems = {n: r | dict(tries=found[n], setting=min(found[n], key=lambda t: t['valid_ppl'])['setting']) for n,r in read_json(a.folder/'hour.json').items()}
     record = dict(minutes=a.minutes, try_minutes=a.try_minutes, threads=1, **machine(), preset=a.preset, seed=a.seed, vocabularies=a.vocab, beam=a.beam,
                   data=read_json(a.folder/'data.json'), scores=scores, signatures=signatures, systems=systems)
     for m,s in scores.items():
@@ -221,7 +221,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('folder', type=Path, help='where everything is made')
     for part in ('train', 'valid', 'test'): p.add_argument(f'--{part}', help='path of two text files, without .ko and .en')
-    p.add_argument('--minutes', type=float, default=60.); p.add_argument('--try-minutes', type=float, default=6.); p.add_argument('--seed', type=int, default=42)
+    p.add_argument('--minutes', type=float, default=60.); p.add_argument('--try-minutes', type=float, default=10.); p.add_argument('--seed', type=int, default=42)
     p.add_argument('--preset', default='small'); p.add_argument('--vocab', type=int, default=8000, help='entries of each of the two vocabularies'); p.add_argument('--beam', type=int, default=5)
     p.add_argument('--start-seconds', type=float, default=4., help='what importing and building takes kotrans before its own clock starts')
     p.add_argument('--hf-python', default=sys.executable); p.add_argument('--json')
