@@ -50,7 +50,7 @@ def main():
     record = dict(**machine(), python=platform.python_version(), torch=str(torch.__version__), sacrebleu=sacrebleu.__version__, kotrans=kotrans.__version__,
                   tests={t: len(ko) for t,(ko,_) in tests.items()}, models={})
     for given in a.models:
-        name,_,files = given.rpartition('=')
+        name,_,files = given.partition('=')
         record['models'][name] = m = judge(files.split(','), tests)
         share = lambda rows: 100*sum(r['right'] for r in rows)/sum(r['items'] for r in rows)
         print(f"{name:30} challenge {share(m['challenge']):5.1f}%, of two {share(m['contrast']):5.1f}%, off by "+', '.join(f"{c['error']:.1f} points ({t})" for t,c in m['calibration'].items()), flush=True)
