@@ -611,7 +611,7 @@ def _bars(systems, key, xlabel, ax=None, limit=None):
         ax.barh(y, x, high*.9, xerr=spread, capsize=2, alpha=.85, label=system, error_kw=dict(lw=1, ecolor='#4d5966'))
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel=xlabel, xlim=(0, limit), ylim=(len(names)-.5, -.5))
-    if len(systems)>1: ax.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=len(systems))
+    if len(systems)>1: ax.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=min(2, len(systems)))
     return ax
 
 # %% ../nbs/49_error_analysis.ipynb #2636d764
