@@ -474,7 +474,8 @@ def comparison_page(
     "The tables of a comparison"
     results,c = data['results'],data['plan']['config']
     budget = ' or '.join([f"{c['num_epochs']} epochs"] + [f"{c['max_minutes']:g} minutes"]*(c['max_minutes']>0))
-    machines = sorted({', '.join([r['machine'], *filter(None, [r.get('processor')]), f"{r['threads']} threads"]) for r in results})
+    def machine(r): return ', '.join(filter(None, (r['machine'], r.get('processor'), f"{r['threads']} threads")))
+    machines = sorted(set(map(machine, results)))
     parts = [f"Budget of each training: {budget}. Machine: {'; '.join(machines)}. Means over seeds, with Student's 95% "
              'interval.']
     if rows_of_ladder(results): parts += [ladder_table(results, test)]
