@@ -6,7 +6,7 @@ A model is NAME=CHECKPOINT, or NAME=CHECKPOINT,CHECKPOINT… for the same traini
 Each translates the challenge set (greedy search), is asked which of its two given translations is likelier, and reads along the references of the test sets, token by token, for
 calibration (`--test`, names of pairs of files in `--data`; `--pairs` takes the first so many of each).
 """
-import argparse,json,platform
+import argparse,platform
 from pathlib import Path
 import numpy as np,sacrebleu,torch
 import kotrans
@@ -37,7 +37,8 @@ def judge(files, tests):
     calibration = {}
     for name,seeds in read.items():
         p,ok = map(np.concatenate, zip(*seeds))
-        calibration[name] = dict(rows=calibration_rows(p, ok), confidence=100*float(p.mean()), right=100*float(ok.mean()), error=expected_calibration_error(calibration_rows(p, ok)),
+        rows = calibration_rows(p, ok)
+        calibration[name] = dict(rows=rows, confidence=100*float(p.mean()), right=100*float(ok.mean()), error=expected_calibration_error(rows),
                                  errors=[expected_calibration_error(calibration_rows(*s)) for s in seeds])
     return dict(about=about, challenge=summed(challenge) if files[1:] else challenge[0], contrast=summed(contrast) if files[1:] else contrast[0], calibration=calibration, scores=scores)
 
