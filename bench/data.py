@@ -37,6 +37,7 @@ from kotrans.near_duplicates import near_copies,near_duplicates
 from kotrans.normalising import normalise
 from kotrans.tokenizer import save_tokenizer,train_tokenizer
 from kotrans.transformer import Transformer
+from turns import machine
 
 MEASURE = """
 import os,re,sys
@@ -209,7 +210,7 @@ if __name__=='__main__':
     if args.counts:
         for name,pairs in sources: out['files'].append(count_drops(name, list(pairs))); print(out['files'][-1], flush=True)
     else:
-        out |= dict(machine=f'{os.cpu_count()} CPU cores ({platform.machine()})', python=platform.python_version(),
+        out |= dict(**machine(), python=platform.python_version(),
                     torch=torch.__version__, sentencepiece=sentencepiece.__version__, rounds=args.rounds)
         torch.set_num_threads(1)
         for name,pairs in sources:

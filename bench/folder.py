@@ -19,6 +19,7 @@ from kotrans.files import InputError,atomic_write,write_lines
 from kotrans.pipeline import prepare
 from kotrans.config import preset
 from kotrans.runs import log_run
+from turns import machine
 
 p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
 p.add_argument('--seconds', type=float, default=3600)
@@ -162,7 +163,7 @@ def main(a):
         counts = sum((collections.Counter(json.loads(f.read_text())) for f in d.glob('counts*')), collections.Counter())
         os.chdir(here)
     result = dict(seconds=a.seconds, seed=a.seed, **counts, wrong=found, kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(),
-                  machine=f'{os.cpu_count()} CPU cores ({platform.machine()})')
+                  **machine())
     print(json.dumps(result, indent=1))
     if a.json:
         with atomic_write(a.json) as f: f.write(json.dumps(result, indent=1).encode())

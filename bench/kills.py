@@ -19,6 +19,7 @@ from kotrans.config import TransformerConfig
 from kotrans.special_ids import BOS,EOS
 from kotrans.encoding import EncodedCorpus
 from kotrans.transformer import Transformer
+from turns import machine
 
 p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
 p.add_argument('--kills', type=int, default=100)
@@ -89,7 +90,7 @@ def main(a):
         calm,_ = finish(d/'calm', a.epochs)
     begun = [b for b,_ in ends]
     result = dict(kills=a.kills, during_a_save=sum(cut for _,cut in ends), went_on_from=begun, never_backwards=begun==sorted(begun), steps=steps, checkpoint_bytes=size, equal=killed==calm, fingerprint=calm,
-                  minutes=round((time.time()-start)/60, 2), seed=a.seed, kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), machine=f'{os.cpu_count()} CPU cores ({platform.machine()})')
+                  minutes=round((time.time()-start)/60, 2), seed=a.seed, kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), **machine())
     print({k: v for k,v in result.items() if k!='went_on_from'})
     if a.json:
         with atomic_write(a.json) as f: f.write(json.dumps(result, indent=1).encode())

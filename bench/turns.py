@@ -19,9 +19,8 @@ def busy():
 
 def machine():
     "What a measurement was made on, without naming anybody's computer"
-    import torch                                       # not needed at the other end, nor is kotrans
-    from kotrans.pipeline import machine_name,processor_name
-    return dict(machine=machine_name(torch.device('cpu')), processor=processor_name())
+    from kotrans.pipeline import machine_info          # not needed at the other end
+    return machine_info()
 
 class Worker:
     "A system in its own process, and with `group` in a process group of its own; without `wait`, its first answer is read later, by `answer`"

@@ -32,7 +32,7 @@ from .corpora import shipped_rows
 from .encoding import EncodedCorpus
 from .evaluation import mean_loss
 from .fast_decoding import search
-from .files import InputError,atomic_write,check_writable,printable,write_lines
+from .files import InputError,atomic_write,check_writable,notify,printable,write_lines
 from .formats import text_lines
 from .masking import pad_ids,padding_mask
 from .packing import PackedCache,PackedTransformer
@@ -502,7 +502,9 @@ def draw_alignment(
     def shade(link): return .35*(link in wanted.possible)+.25*(link in wanted.sure)
     grid = [[shade((i, j)) for i in range(len(ko))] for j in range(len(en))]
     ax.imshow(grid, cmap='Blues', vmin=0, vmax=1, aspect='auto')
-    for (name,links),(mark,size) in zip(found.items(), (('o', 13), ('x', 7), ('+', 9))):
+    marks = dict(o=13, x=7, **{'+': 9}, s=11, D=5)
+    if len(found)>len(marks): raise InputError(f'{len(found)} sets of links: at most {len(marks)} can be told apart')
+    for (name,links),(mark,size) in zip(found.items(), marks.items()):
         at = dict(zip('xy', zip(*sorted(links)))) if links else dict(x=[], y=[])
         ax.plot(at['x'], at['y'], mark, ms=size, mfc='none', mew=1.8, label=name)
     ax.set_xticks(range(len(ko)), ko, rotation=45, ha='right', rotation_mode='anchor', parse_math=False)
@@ -794,8 +796,12 @@ def _of_file(file, most, reference):
     lines,given = text_lines(file),text_lines(reference) if reference else None
     if given is not None and len(given)!=len(lines):
         raise InputError(f'{reference}: has {len(given)} lines, and {file} has {len(lines)}; need one for each')
-    kept = [i for i,line in enumerate(lines) if line.strip()][:most]
+    full = [i for i,line in enumerate(lines) if line.strip()]
+    kept = full[:most]
     if not kept: raise InputError(f'{file}: has no sentences')
+    if len(kept)<len(lines):
+        notify(f'{file}: {len(kept)} of {len(lines)} lines are taken; {len(lines)-len(full)} are empty, and '
+               f'--max-samples leaves out {len(full)-len(kept)}')
     return [lines[i] for i in kept], given and [given[i] for i in kept]
 
 # %% ../nbs/51_attention_maps.ipynb #bbafb3e3
@@ -885,13 +891,16 @@ def visualize_attention(
     Examples:
 
         kotrans-visualize-attention '어제 편지를 보냈어요.' --output sent.html
-        kotrans-visualize-attention --file letters.ko --output links.pharaoh
+        kotrans-visualize-attention --file letters.ko --max-samples 0 --output links.pharaoh
         kotrans-visualize-attention --test-set validation --forced --words
     """
     if grid and (layer or head): raise InputError('grid: shows every layer and head; leave --layer and --head away')
     texts,references = _sentences(text, file, test_set, data_dir, max_samples, reference, forced)
-    counts = [1 if references else n_best]*len(texts)
+    if references and n_best>1: raise InputError('n_best: a translation that is given is the only one; leave it away')
+    counts = [n_best]*len(texts)
     format,files = _targets(output, format, counts)
+    if grid and format in ('html', 'pharaoh'): raise InputError(f'grid: is of pictures, and not of --format {format}')
+    if format=='pharaoh' and kind!='cross': raise InputError('kind: links come from cross-attention; leave it away')
     for path in files: check_writable(path, *filter(None, (file, file and reference)))
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best,
                                    length_penalty=length_penalty, seed=seed)

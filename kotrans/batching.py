@@ -136,7 +136,8 @@ def make_batches(
 def _too_long(corpus, lengths, batch_tokens):
     "Name the pair that no batch can hold"
     row = int(lengths.max(1).argmax())
-    where = f'line {corpus.lines[row]+1} of the training text' if hasattr(corpus, 'lines') else f'row {row}'
+    where = (corpus.place(row) if hasattr(corpus, 'place') else                    # a window of shards tells which
+             f'line {corpus.lines[row]+1} of the training text' if hasattr(corpus, 'lines') else f'row {row}')
     return (f'{where} has {lengths[row].max():,} tokens, more than batch_tokens={batch_tokens:,}; raise that, '
             'lower max_len, or let it be alone with on_oversized_pair=alone')
 

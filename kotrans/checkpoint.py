@@ -19,7 +19,7 @@ import torch
 import kotrans
 from .cli import run_command
 from .files import InputError,atomic_write,notify,printable
-from .config import CleaningConfig,SplitConfig,TransformerConfig,VocabularyConfig
+from .config import CleaningConfig,ModelConfig,SplitConfig,TransformerConfig,VocabularyConfig
 from .tokenizer import Tokenizer
 from .schema import (MAX_VALUES,all_finite,check_values,dict_of,in_file,list_of,plain_value,record,tensor_of,
                             text_upto,whole_number)
@@ -318,10 +318,13 @@ def newest_checkpoint(
 def pick_device(
     name:str='auto', # `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`
 )->torch.device: # The device
-    "Choose a device by name, or the fastest available; one that is not available is an `InputError`"
+    "Choose a device by name, or the fastest available, of GPUs that of this process; one not there is an `InputError`"
     if name=='auto':
         mps = torch.backends.mps.is_available()
         name = 'cuda' if torch.cuda.is_available() else 'mps' if mps else 'cpu'
+    local = os.environ.get('LOCAL_RANK', '')
+    several = os.environ.get('WORLD_SIZE', '') not in ('', '0', '1')
+    if name=='cuda' and several and local.isdecimal(): name = f'cuda:{local}'
     try:
         device = torch.device(name)
         torch.ones(1, device=device).item()   # a device that holds no numbers, such as meta, is none to compute on
@@ -492,6 +495,15 @@ def average_weights(
     mean = lambda k: torch.stack([s[k].double() for s in states]).mean(0)
     return {k: mean(k).to(v.dtype) if v.is_floating_point() else v for k,v in first.items()}
 
+# %% ../nbs/30_checkpoint.ipynb #30a0c002
+def _check_alike(path, state, first, other):
+    "Raise an `InputError` unless two checkpoints are of models of one kind and shape, with the same tokenizers"
+    if fingerprint(state['tokenizers'])!=fingerprint(other['tokenizers']):
+        raise InputError(f'{path}: has other tokenizers than {first}; they cannot be averaged')
+    here,there,names = saved_config(state),saved_config(other),[f.name for f in fields(ModelConfig)]
+    differ = [k for k in names if k!='dropout' and getattr(here, k)!=getattr(there, k)]
+    if differ: raise InputError(f"{path}: has another {', '.join(differ)} than {first}; they cannot be averaged")
+
 # %% ../nbs/30_checkpoint.ipynb #e641a9bb
 def average(
     checkpoints:str='checkpoints', # A folder, or files with commas between them
@@ -508,11 +520,9 @@ def average(
     """
     if last<1: raise InputError(f'last={last}: average at least one checkpoint')
     files,states = _load_files(checkpoints, last)
-    for path,state in zip(files, states):
-        if fingerprint(state['tokenizers'])!=fingerprint(states[0]['tokenizers']):
-            raise InputError(f'{path}: has other tokenizers than {files[0]}; they cannot be averaged')
+    for path,state in zip(files, states): _check_alike(path, state, files[0], states[0])
     target,runs = _target(output, files),{run_id(s) for s in states}
-    averaged = dict(weights=average_weights([s['weights'] for s in states]), averaged=[p.name for p in files])
+    averaged = dict(weights=average_weights([s['weights'] for s in states]), averaged=[p.name for p in files], valid={})
     save_checkpoint(target, states[-1] | averaged)
     notify(f"averaged {', '.join(p.name for p in files)}{f', of {len(runs)} runs' if len(runs)>1 else ''}\n"
          f'wrote {target}; translate with it: kotrans-translate --checkpoint {shlex.quote(str(target))}')

@@ -23,7 +23,7 @@ from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfi
                             VocabularyConfig,parameter_count)
 from .evaluation import compare_systems
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
-from .pipeline import corpus_scores,machine_name,make_trainer,prepare,processor_name,run_config,test_sets
+from .pipeline import corpus_scores,machine_info,make_trainer,prepare,run_config,test_sets
 from .recurrent import same_size
 from .tokenizer import load_tokenizers
 from .translator import Translator
@@ -57,10 +57,12 @@ def best_rate(
     results:list, # Results so far
     rates:list, # The rates that are tried
     seed:int, # The seed that they are tried with
-)->float|None: # The one with the lowest validation loss; `None` while one of them is missing
+)->float|None: # The one with the lowest validation loss; `None` while one of them is missing, or if all failed
     "Choose the learning rate of a rung by its validation loss"
     losses = {r['rate']: r['valid_loss'] for r in results if (r['label'], r['seed'])==(label, seed)}
-    return min(rates, key=lambda x: losses[x]) if set(rates)<=losses.keys() else None
+    if not set(rates)<=losses.keys(): return None
+    best = min(rates, key=lambda x: losses[x])
+    return best if losses[best]<math.inf else None
 
 # %% ../nbs/53_comparison.ipynb #a0dd7815
 def ladder_trials(
@@ -138,7 +140,7 @@ def trial_config(
 # %% ../nbs/53_comparison.ipynb #263e1beb
 def train_trial(
     config:TransformerConfig, # From `trial_config`
-)->dict: # `history`, `parameters`, `machine`, `processor`, `valid_loss`, `train_seconds` and more
+)->dict: # `history`, `parameters`, those of `machine_info`, `valid_loss`, `train_seconds` and more
     "Train one trial, from its newest checkpoint if there is one"
     every = config.save_every_minutes or (0. if config.save_every_steps else 5.)
     trainer = make_trainer(config.replace(save_every_minutes=every), progress=False)
@@ -150,8 +152,8 @@ def train_trial(
     history = trainer.train()
     seen = [r['valid_loss'] for r in history if 'valid_loss' in r]
     seconds = sum(r['seconds'] for r in history)
-    return dict(parameters=sum(p.numel() for p in trainer.model.parameters()), machine=machine_name(trainer.device),
-                processor=processor_name(), threads=torch.get_num_threads(), history=history,
+    return dict(parameters=sum(p.numel() for p in trainer.model.parameters()), **machine_info(trainer.device),
+                threads=torch.get_num_threads(), history=history,
                 valid_loss=min(seen, default=math.inf), steps=trainer.step, epochs=len(history), train_seconds=seconds,
                 tokens_per_second=sum(r['tokens_per_second']*r['seconds'] for r in history)/max(seconds, 1e-9))
 
@@ -280,23 +282,24 @@ def run_queue(
     folder, # The comparison's folder
     limit:int=0, # Stop after so many trials; 0 runs all
     wait:float=10., # Seconds until it looks again, when all that is left is being run by other processes
-)->dict: # Label → why its trials can't be trained; empty if all could
-    "Run trials until none is left; a row that can't be trained is left out, unless it is the base's"
-    ran,refused = 0,{}
+)->dict: # Name of a trial → why it can't be trained; empty if all could
+    "Run trials until none is left; one that can't be trained is left out, unless none of the base's can"
+    ran,refused,why = 0,[],{}
     while True:
         results = read_results(folder)
         names = {r['name'] for r in results}
-        todo = [t for t in trials(results) if t.name not in names and t.label not in refused]
-        if not todo or limit and ran==limit: return refused
+        todo = [t for t in trials(results+refused) if t.name not in names|why.keys()]
+        if not todo or limit and ran==limit: return why
         for t in todo:
             with _claim(Path(folder)/'trials'/t.name) as mine:
                 if not mine: continue
                 notify(f'\n== {t.name}: {len(names)} done, {len(todo)} known to be left ==')
                 try: run_trial(t, base, folder)
                 except InputError as e:
-                    if t.label=='transformer': raise
-                    refused[t.label] = str(e)
-                    notify(f'{t.label} is left out: {e}')
+                    why[t.name] = str(e)
+                    refused.append(dict(name=t.name, label=t.label, seed=t.seed, rate=t.rate, valid_loss=math.inf))
+                    if {o.name for o in trials(results+refused) if o.label=='transformer'}<=why.keys(): raise
+                    notify(f'{t.name} is left out: {e}')
             ran += 1
             break
         else: time.sleep(wait)
@@ -319,13 +322,18 @@ def progress_table(
 # %% ../nbs/53_comparison.ipynb #92456dd4
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262) # 97.5% of Student's t, 1 to 9 degrees of freedom
 
+def _student(n):
+    "97.5% of Student's t for `n` values, from ten degrees of freedom on by its expansion, to two digits"
+    d = n-1
+    return _T[d-1] if d<=len(_T) else 1.96 + 2.37/d + 2.8/d**2
+
 def seed_interval(
     values:list, # One number for each seed
 )->tuple: # Mean, and half the width of its 95% interval; nan for a single number
     "Mean over seeds with Student's interval"
     n = len(values)
     if n<2: return statistics.fmean(values), math.nan
-    return statistics.fmean(values), (_T[n-2] if n<11 else 1.96)*statistics.stdev(values)/n**.5
+    return statistics.fmean(values), _student(n)*statistics.stdev(values)/n**.5
 
 # %% ../nbs/53_comparison.ipynb #00cd1ecb
 def _shown(values, digits=1):
@@ -353,14 +361,15 @@ def ladder_table(
     test:str='test', # Name of the test set
 )->str: # A table in Markdown
     "The ladder: scores (mean over seeds, 95% interval), times and sizes of each rung"
-    lines = ['| model | parameters | rate | seeds | BLEU | chrF | minutes | tokens/s in training | sentences/s, beam | '
-             'greedy | MB |', '|---|' + '---:|'*10]
+    lines = ['| model | parameters | rate | seeds | BLEU | chrF | minutes | steps | tokens/s in training | '
+             'sentences/s, beam | greedy | MB |', '|---|' + '---:|'*11]
     for label,rs in rows_of_ladder(results).items():
         def of(f): return [f(r) for r in rs]
         score = [_shown(of(lambda r: r['scores'][test][m])) for m in ('bleu', 'chrf')]
         speed = [_shown(of(lambda r: r['scores'][test][f'{m}_per_second'])) for m in ('beam', 'greedy')]
         cells = [label, f"{rs[0]['parameters']:,}", f"×{rs[0]['rate']:g}", len(rs), *score,
-                 _shown(of(lambda r: r['train_seconds']/60)), _shown(of(lambda r: r['tokens_per_second']), 0), *speed,
+                 _shown(of(lambda r: r['train_seconds']/60)), f"{statistics.fmean(of(lambda r: r['steps'])):,.0f}",
+                 _shown(of(lambda r: r['tokens_per_second']), 0), *speed,
                  f"{rs[0]['megabytes']:.1f}"]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return '\n'.join(lines)
@@ -474,12 +483,15 @@ def comparison_page(
     "The tables of a comparison"
     results,c = data['results'],data['plan']['config']
     budget = ' or '.join([f"{c['num_epochs']} epochs"] + [f"{c['max_minutes']:g} minutes"]*(c['max_minutes']>0))
-    def machine(r): return ', '.join(filter(None, (r['machine'], r.get('processor'), f"{r['threads']} threads")))
+    def machine(r):
+        known = [r[k] for k in ('machine', 'processor', 'instructions') if k in r]
+        return ', '.join(known + [f"{r['threads']} threads"])
     machines = sorted(set(map(machine, results)))
     parts = [f"Budget of each training: {budget}. Machine: {'; '.join(machines)}. Means over seeds, with Student's 95% "
              'interval.']
     if rows_of_ladder(results): parts += [ladder_table(results, test)]
-    parts += ['\n'.join(f"- {s['better']} against {s['worse']}: {s['difference']:+.1f} BLEU, p = {s['p']:.3f} "
+    def p(s): return 'p < 0.001' if s['p']<.001 else f"p = {s['p']:.3f}"
+    parts += ['\n'.join(f"- {s['better']} against {s['worse']}: {s['difference']:+.1f} BLEU, {p(s)} "
                         '(randomisation, first seed)' for s in data['steps'])]*bool(data['steps'])
     if any(d for *_,d in sweep_rows(results, test)): parts += [sweep_table(results, test)]
     return '\n\n'.join(parts)
@@ -581,13 +593,13 @@ def compare(
     else:
         trial_config(Trial('transformer'), base, folder)        # makes text and vocabularies
         check_plan(base, folder)
-        if not test_sets(base): raise InputError(f'{base.data_dir}: no test set (test.ko, test.en) to score')
+        if 'test' not in test_sets(base): raise InputError(f'{base.data_dir}: no test set (test.ko, test.en) to score')
         refused = run_queue(trials, base, folder, limit)
     results = read_results(folder)
     notify(progress_table(trials(results), results))
     if results: notify('\n' + comparison_page(render(base, folder)) + f'\n\nwrote {folder}/comparison.json and .md, '
                        'ladder.png, sweeps.png')
-    if refused: raise InputError('; '.join(f'{label} was left out: {why}' for label,why in refused.items()))
+    if refused: raise InputError('; '.join(f'{name} was left out: {why}' for name,why in refused.items()))
 
 # %% ../nbs/53_comparison.ipynb #63fae0e2
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.comparison', 'compare'))

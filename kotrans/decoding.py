@@ -65,11 +65,11 @@ def greedy_search(
     return [_hypothesis(row, float(p)) for row,p in zip(torch.stack(tokens, 1).tolist(), total)]
 
 # %% ../nbs/40_decoding.ipynb #19685cb0
-def _hypothesis(row, log_prob, penalty=1.):
+def _hypothesis(row, log_prob):
     "Cut a row of tokens at its end mark"
     finished = EOS in row
     if finished: row = row[:row.index(EOS)]
-    return Hypothesis([t for t in row if t!=PAD], log_prob/penalty, log_prob, finished)
+    return Hypothesis([t for t in row if t!=PAD], log_prob, log_prob, finished)
 
 # %% ../nbs/40_decoding.ipynb #016fe763
 def length_penalty_factor(

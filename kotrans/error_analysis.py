@@ -62,10 +62,12 @@ _HANGUL = re.compile('[가-힣ㄱ-ㅎㅏ-ㅣ]+')
 
 def _cell(value, heading):
     "A table's cell"
+    if hasattr(value, 'item'): value = value.item()                             # a NumPy number
     kind,lang = ' class="n"' if isinstance(value, (int, float)) else '',''
     if value is None or isinstance(value, float) and math.isnan(value): value = '–'
     elif isinstance(value, float): value = f'{value:.2g}' if 0<abs(value)<.1 else f'{value:,.1f}'
     elif isinstance(value, int): value = f'{value:,}'
+    value = str(value)
     if _HANGUL.search(value): lang = ' lang="ko"'
     return f'<td{kind}{lang} data-label="{escape(heading)}">{escape(value)}</td>'
 
@@ -214,7 +216,7 @@ def speech_style(
     source:str, # A Korean text; its last sentence decides
 )->str: # One of `SPEECH_STYLES`
     "Tell the style of speech by the ending; what has no ending is plain"
-    parts = [p for p in re.split(r'(?<=[.?!…])\s+', source) if _HANGUL.search(p)]
+    parts = [p for p in re.split(r'(?<=[.?!…])\s+', source) if re.search('[가-힣]', p)]
     last = re.sub('[^가-힣]+$', '', parts[-1]) if parts else ''
     if last.endswith(('니다', '니까', '시다')) and _closes_with_b(last, 3) or last.endswith('시오'): return 'formal'
     if last.endswith(('요', '죠')): return 'polite'
@@ -452,36 +454,41 @@ def _joins(run, value, kind):
     last,was = run[-1]
     if 'figures' in (kind, was): return False
     if was=='scale': return value<last
-    return last in range(20, 100, 10) and value<10 or len(run)==1 and 10<=last<=20 and 10<=value<100
+    return last in range(20, 100, 10) and value<10 or len(run)==1 and 13<=last<=20 and 10<=value<100
 
 # %% ../nbs/49_error_analysis.ipynb #ee1df8ed
 def _run_value(run):
     "Value of number words that belong together"
     total = part = 0
     for value,kind in run:
-        if kind!='scale': part = part*100+value if 10<=part<=20 and value>=10 else part+value
+        if kind!='scale': part = part*100+value if 13<=part<=20 and value>=10 else part+value
         elif value==100: part = (part or 1)*100
         else: total,part = total+(part or 1)*value,0
     return total+part
 
 # %% ../nbs/49_error_analysis.ipynb #64111b8f
+_CLOCK = {'half past': 30, 'quarter past': 15, 'quarter to': 45}
+_TENS,_UNITS = range(20, 100, 10),dict(first=1, second=2)
+
 def english_numbers(
     text:str, # An English sentence
 )->list: # Each once, sorted; without 0 and 1
-    "Find the numbers in English text: digits, number words, ordinals from the third on, months"
-    found,run = [],[]
+    "Find the numbers in English text: digits, number words, ordinals from the third on, months, times of day"
+    found,run = [n for said,n in _CLOCK.items() if said in text.lower()],[]
     words = re.findall(r'[0-9][0-9,]{0,18}(?:\.[0-9]{1,18})?|[A-Za-z]+|[^\sA-Za-z0-9-]', text)
     for i,word in enumerate(words):
-        low = word.lower()
+        low,before = word.lower(),[w.lower() for w in words[max(0, i-2):i]]
         if _is_month(words, i): value,kind = _MONTHS[word],'figures'
         elif word[0] in '0123456789': value,kind = float(word.replace(',', '')),'figures'
         elif low in _EN: value,kind = _EN[low],'word'
+        elif low in _UNITS and run and run[-1][1]=='word' and run[-1][0] in _TENS: value,kind = _UNITS[low],'word'
         elif low in _EN_SCALES: value,kind = _EN_SCALES[low],'scale'
         elif low=='and' and run and run[-1][1]=='scale': continue
         else: value,kind = None,''
+        if kind and before==['quarter', 'to']: value -= 1
         if run and (kind=='' or not _joins(run, value, kind)): found.append(_run_value(run)); run = []
         if kind: run.append((value, kind))
-    return _whole(found + ([_run_value(run)] if run else []) + [30]*('half past' in text.lower()))
+    return _whole(found + ([_run_value(run)] if run else []))
 
 # %% ../nbs/49_error_analysis.ipynb #8acb3aff
 def wrong_number(
@@ -491,12 +498,14 @@ def wrong_number(
 )->str: # What was found, or nothing
     "Find numbers that were lost or invented"
     ko,en,said = map(set, (korean_numbers(source), english_numbers(reference), english_numbers(hypothesis)))
-    found = [f'lost {n:,}' for n in sorted((ko & en)-said)] + [f'invented {n:,}' for n in sorted(said-ko-en)]
+    twelve = {12} if re.search(r'\b(noon|midnight)\b', hypothesis, re.I) else set()
+    found = [f'lost {n:,}' for n in sorted((ko & en)-said-twelve)] + [f'invented {n:,}' for n in sorted(said-ko-en)]
     return ', '.join(found)
 
 # %% ../nbs/49_error_analysis.ipynb #92436b12
 _KOREAN_NO = re.compile('(?<![가-힣])안 (?!에)|(?<![가-힣])못(?= |하|해|했|한|할|합|된|돼|됐|되|마)'
-                        '|지(?:는|도|를|가)? ?(?:않|안|못|말|마|맙)|[질진] (?:않|못|말)|말고|까 말까'
+                        '|지(?:는|도|를|가)? ?(?:않|안(?! ?에)|못|말(?=[고아라자았지면기])|마(?=[세라요시십]|[^가-힣]|$)|맙)'
+                        '|[질진] (?:않|못|말)|말고|까 말까'
                         '|없|(?<![가-힣])(?:아니|아닙|아닌|아닐|아뇨)|모르|모른|모를|모릅|몰라|몰랐')
 _ENGLISH_NO = re.compile(r"\b(?:not|never|no|nothing|nobody|none|neither|nor|nowhere|without|cannot|unable|hardly)\b"
                          r"|n't\b", re.I)

@@ -34,7 +34,7 @@ from .formats import bounded_lines,import_extra,json_value,open_bytes,text_lines
 from .masking import padding_mask,target_mask
 from .normalising import normalise
 from .packing import worth_int8
-from .pipeline import machine_name,processor_name,read_split,sample_pairs
+from .pipeline import machine_info,read_split,sample_pairs
 from .schema import dict_of,plain_value,real_number,record,text_upto,whole_number
 from .special_ids import PAD
 from .training import perplexity
@@ -387,7 +387,7 @@ class System:
 # %% ../nbs/50_evaluation.ipynb #7ebfda4c
 def _names(text, what):
     "Names of files with commas between them; a file whose own name has a comma may stand alone"
-    names = [text] if text and Path(text).is_file() else [n.strip() for n in text.split(',') if n.strip()]
+    names = [text] if os.path.isfile(text) else [n.strip() for n in text.split(',') if n.strip()]
     for n in names:
         if names.count(n)>1: raise InputError(f'{what}: {printable(n, 200)} is named twice')
     return names
@@ -452,7 +452,7 @@ def evaluation_record(
     now = datetime.now(timezone.utc).isoformat(timespec='seconds')
     return dict(date=now, system=system.name, **system.about, **about,
                 outputs_sha256=text_sha256(system.outputs), test_set=test_set, scores=system.scores, versions=versions,
-                machine=machine_name(device), processor=processor_name())
+                **machine_info(device))
 
 # %% ../nbs/50_evaluation.ipynb #5c0e7a14
 def _asked_for(checkpoint, hypotheses):
@@ -490,7 +490,7 @@ def evaluate(
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
     int8:bool=False, # Multiply in 8 bits: faster on a CPU with VNNI, and nearly the same
     bf16:bool=False, # Multiply in bfloat16: faster on a CUDA GPU, and nearly the same
-    shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
+    shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows; less work in small batches
     **options:SearchOptions, # How to search
 ):
     """Score models, or translations of any system, and say whether they differ by more than chance
@@ -506,7 +506,9 @@ def evaluate(
     chosen,search,place = choose_metrics(metrics),SearchOptions(**options),pick_device(device)
     if log_file!='-': check_log(log_file)
     test = read_test_set(test_set, data_dir, ko, en, max_samples)
-    judge = _look_first(test, models, comet, report_file, (*files, *models, *filter(None, (ko, en))), place)
+    parts = [f'{Path(data_dir)/part}.{lang}' for part in ('train', test_set or 'test') for lang in ('ko', 'en')]
+    others = *files,*models,*parts,ko,en,shortlist,comet,log_file
+    judge = _look_first(test, models, comet, report_file, others, place)
     how = asdict(search) | dict(batch_size=batch_size, batch_tokens=batch_tokens, int8=worth_int8(int8), bf16=bf16,
                                 shortlist=shortlist)
     systems = _systems(models, files, test, place, resamples, how)
@@ -539,10 +541,13 @@ def _deliver(records, log_file):
 _COUNTED = 1_000_000                                    # Lines of the training text that rarity is judged by
 
 # %% ../nbs/50_evaluation.ipynb #97306dd8
-def _check_report(path, test, *inputs):
-    "Refuse, before anything is translated, a report that can't be made"
+def _check_report(path, test, *others):
+    "Refuse, before anything is translated, a report that can't be made, or that would replace something else"
     if not test.sources: raise InputError('report_file: an error analysis needs sources; give them with --ko')
-    check_writable(path, *(i for i in inputs if i!='-'))
+    others = [o for o in others if o and o!='-']
+    if os.path.realpath(path) in map(os.path.realpath, others):
+        raise InputError(f'{path}: is an input or the log too; name another file for the report')
+    check_writable(path, *others)
 
 # %% ../nbs/50_evaluation.ipynb #be4f05b4
 def _write_report(path, systems, test, train):

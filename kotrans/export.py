@@ -709,15 +709,17 @@ def _megabytes(folder): return sum(f.stat().st_size for f in _files(folder))/1e6
 
 # %% ../nbs/60_export.ipynb #90215cdb
 def parity_table(
-    rows:list, # Format, quantisation, megabytes, and what `check_NAME` returned or why there is nothing to check
+    rows:list, # Format, quantisation, megabytes (0: not written), and what `check_NAME` returned or why it could not
 )->str: # Lines
     "Show how well exports agree with kotrans"
     cells = [['format', 'quantized', 'MB', 'identical', 'largest difference', 'of']]
     notes = [f'{name}: {printable(found, 1000)}' for name,_,_,found in rows if isinstance(found, str)]
     for name,quantize,size,found in rows:
-        if isinstance(found, str): cells.append([name, quantize or '–', '–', 'not written', '–', '–']); continue
-        same = f"{found['identical']:,} of {found['sentences']:,}"
-        cells.append([name, quantize or '–', f'{size:.1f}', same, f"{found['worst']:.1e}", str(found['what'])])
+        said = ['not checked' if size else 'not written', '–', '–']
+        if not isinstance(found, str):
+            same = f"{found['identical']:,} of {found['sentences']:,}"
+            said = [same, f"{found['worst']:.1e}", str(found['what'])]
+        cells.append([name, quantize or '–', f'{size:.1f}' if size else '–', *said])
     widths = [max(map(len, column)) for column in zip(*cells)]
     return '\n'.join(['  '.join(c.ljust(w) for c,w in zip(row, widths)).rstrip() for row in cells] + notes)
 
@@ -775,12 +777,16 @@ def _write_all(names, every, folder, quantize, write, compare):
     with tempfile.TemporaryDirectory() as d:
         for name in names:
             place = Path(folder or d)/name if every or not folder else Path(folder)
-            try: write(name, place); found = compare(name, place)
+            try: write(name, place)
             except InputError as e:
                 if not every: raise
                 rows.append((name, quantize, 0, str(e))); continue
-            rows.append((name, quantize, _megabytes(place), found))
             if folder: notify(f'wrote {place} ({_megabytes(place):.1f} MB)')
+            try: found = compare(name, place)
+            except InputError as e:
+                if not every: raise InputError(f'not checked: {e}') from None
+                found = str(e)
+            rows.append((name, quantize, _megabytes(place), found))
     return rows
 
 # %% ../nbs/60_export.ipynb #60d10043
@@ -802,7 +808,7 @@ def export(
     /, *,
     # What to write
     format:Literal['safetensors', 'huggingface', 'ctranslate2', 'onnx', 'web', 'all']='safetensors', # Whom it is for
-    quantize:Literal['', 'int8']='', # Store weights in 8 bits, where the format can
+    quantize:Literal['', 'fp16', 'int8']='', # Store weights in half precision or in 8 bits, where the format can
     licence:str='', # Licence of the model; without it, that of its data, if that is known
     log_file:str='logs/evaluations.jsonl', # Evaluations of kotrans-evaluate; those of this model stand on its card
     overwrite:bool=False, # Replace an export that is there

@@ -3,10 +3,11 @@ from typing import Any
 from .fast_decoding import SearchOptions
 from .transformer import Transformer
 from pathlib import Path
-__all__ = ['CTranslate2Model', 'PATIENCE', 'USAGE', 'check_ctranslate2', 'check_options', 'export_ctranslate2', 'load_engine', 'open_model', 'transformer_spec']
+__all__ = ['CTranslate2Model', 'MORPHEME_USAGE', 'PATIENCE', 'USAGE', 'check_ctranslate2', 'check_options', 'export_ctranslate2', 'load_engine', 'open_model', 'transformer_spec']
 
 def transformer_spec(model: Transformer, positions: int): ...
 USAGE: str
+MORPHEME_USAGE: str
 def export_ctranslate2(translator, folder, quantize: str='', positions: int=0) -> dict: ...
 PATIENCE: int
 def check_options(o: SearchOptions) -> None: ...

@@ -6,7 +6,7 @@ from .translator import Translator
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-__all__ = ['IR_VERSION', 'OPSET', 'OnnxCache', 'OnnxGraph', 'OnnxModel', 'USAGE', 'check_onnx', 'decoder_graph', 'encoder_graph', 'export_onnx', 'half_rounding', 'load_onnx', 'logit_difference']
+__all__ = ['IR_VERSION', 'MORPHEME_USAGE', 'OPSET', 'OnnxCache', 'OnnxGraph', 'OnnxModel', 'USAGE', 'check_onnx', 'decoder_graph', 'encoder_graph', 'export_onnx', 'half_rounding', 'load_onnx', 'logit_difference']
 
 OPSET: int
 IR_VERSION: int
@@ -59,6 +59,7 @@ class OnnxCache:
     def reorder(self, rows): ...
 def logit_difference(model, other, src, targets: list) -> float: ...
 USAGE: str
+MORPHEME_USAGE: str
 def half_rounding(model: torch.nn.Module) -> float: ...
 def export_onnx(translator: Translator, folder: Path, quantize: str='') -> dict: ...
 def load_onnx(folder, threads: int=1, **options) -> Translator: ...

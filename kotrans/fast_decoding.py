@@ -100,7 +100,8 @@ class _Rules:
         n = (src!=PAD).sum(1)
         self.longest = (n*o.max_len_a).long()+o.max_len_b
         self.shortest = torch.minimum((n*o.min_len_a).long()+o.min_len_b, self.longest)
-        self.any_short = bool((self.shortest>0).any())
+        self.first_long,self.last_short = int(self.longest.min()),int(self.shortest.max())
+        self.last_factor = o.factor(self.longest+1)
         self.ngram,self.prefix = o.no_repeat_ngram,None
         if prefix is not None and any(map(len, prefix)): self.prefix = pad_ids(prefix, src.device)
 
@@ -108,16 +109,19 @@ class _Rules:
 @patch
 def select(self:_Rules, keep):
     self.longest,self.shortest = self.longest[keep],self.shortest[keep]
+    self.last_factor = self.last_factor[keep]
     if self.prefix is not None: self.prefix = self.prefix[keep]
 
 # %% ../nbs/41_fast_decoding.ipynb #18eb2da9
 @patch
 def block(self:_Rules, logits, t, history):
     "Set what may not be token `t` to −∞; `logits` `[batch, rows, vocab]`, `history` `[batch, rows, t-1]`"
+    forced = None
+    if self.prefix is not None and t<=self.prefix.size(1): forced = _forced(logits, self.prefix[:, t-1])
     logits[..., PAD],logits[..., BOS] = -math.inf,-math.inf
-    if self.any_short: logits[..., EOS].masked_fill_((t<=self.shortest)[:, None], -math.inf)
+    if t<=self.last_short: logits[..., EOS].masked_fill_((t<=self.shortest)[:, None], -math.inf)
     if self.ngram and t>self.ngram: self._block_repeats(logits, t, history)
-    if self.prefix is not None and t<=self.prefix.size(1): self._force(logits, self.prefix[:, t-1])
+    if forced: _force(logits, *forced)
 
 # %% ../nbs/41_fast_decoding.ipynb #3e490321
 @patch
@@ -129,13 +133,15 @@ def _block_repeats(self:_Rules, logits, t, history):
     logits.scatter_(2, torch.where(repeats, past[..., -1], PAD), -math.inf)
 
 # %% ../nbs/41_fast_decoding.ipynb #1ed1c4ac
-@patch
-def _force(self:_Rules, logits, token):
-    "Forbid all but `token` `[batch]`, where it isn't padding"
+def _forced(logits, token):
+    "`token` `[batch]` for every row, and its logit `[batch, rows, 1]`"
     token = token[:, None, None].expand(-1, logits.size(1), 1)
-    kept = logits.gather(2, token)
+    return token, logits.gather(2, token)
+
+def _force(logits, token, logit):
+    "Forbid all but `token`, where it isn't padding, and give that its `logit`; all of `_forced`"
     logits.masked_fill_(token!=PAD, -math.inf)
-    logits.scatter_(2, token, torch.where(token!=PAD, kept, -math.inf))
+    logits.scatter_(2, token, torch.where(token!=PAD, logit, -math.inf))
 
 # %% ../nbs/41_fast_decoding.ipynb #e4bd7036
 class _BackPointers:
@@ -290,29 +296,30 @@ def extend(self:_Beam, logits, t):
     best,row,token = _best_extensions(logits, log_sum, self.alive, k)
     top = torch.cat([best, end], 1).topk(k).indices
     among = torch.zeros(b, k+r, dtype=torch.bool, device=end.device).scatter_(1, top, True)[:, k:]
+    if t>self.rules.first_long: best = best.masked_fill((t>self.rules.longest)[:, None], -math.inf)
     return _Candidates(best, row, token, end, among & (end>-math.inf) & ~self.done[:, None])
 
 # %% ../nbs/41_fast_decoding.ipynb #fa570b05
 @patch
 def collect_finished(self:_Beam, c, t):
-    "Keep what ended at step `t`, and what is too long to go on"
+    "Keep what ended at step `t`, and the beginnings of sentences that can't go on"
     if c.ends.any():
         score = c.end/self.o.factor(t) + self.coverage.penalty()
         self.finished.add(self.place, score.masked_fill(~c.ends, -math.inf), c.end, self.node)
-    too_long = (t>self.rules.longest) & ~self.done
-    if too_long.any():
+    stuck = (c.log_prob[:, 0]==-math.inf) & ~self.done
+    if stuck.any():
         score = self.alive/self.o.factor(t-1) + self.coverage.penalty_before()
-        rows = self.place[too_long]
-        self.finished.add(rows, score[too_long], self.alive[too_long], self.node[too_long], ended=False)
+        rows = self.place[stuck]
+        self.finished.add(rows, score[stuck], self.alive[stuck], self.node[stuck], ended=False)
 
 # %% ../nbs/41_fast_decoding.ipynb #fa570b07
 @patch
-def stop_finished(self:_Beam, c, t):
+def stop_finished(self:_Beam, c):
     "Mark sentences that are over; returns how many go on"
     best,worst = c.log_prob[:, 0],self.finished.score[self.place, -1]
-    hope = best/self.o.factor(self.rules.longest+1)
+    hope = best/self.rules.last_factor
     decided = (worst>-math.inf) & (worst>=hope)
-    self.done |= decided | (t>self.rules.longest) | (best==-math.inf)
+    self.done |= decided | (best==-math.inf)
     return int((~self.done).sum())
 
 # %% ../nbs/41_fast_decoding.ipynb #fa570b09
@@ -347,12 +354,12 @@ def _beam_search(model, src, o, prefix):
         beam.coverage.add(cache)
         c = beam.extend(logits, t)
         beam.collect_finished(c, t)
-        going = beam.stop_finished(c, t)
+        going = beam.stop_finished(c)
         if not going: break
         rows,token = beam.advance(c)
         if going<=len(beam.done)*o.compact_below: rows,token = beam.compact(rows, token)
         rows = rows.flatten()
-        if len(rows)!=len(memory): memory,mask = memory[rows],mask[rows]
+        if t==1 or len(rows)!=len(memory): memory,mask = memory[rows],mask[rows]
         logits,cache = model.step(token.flatten(), memory, mask, cache.reorder(rows))         # [b*beam, vocab]
     return beam.finished.read(beam.pointers)
 
@@ -416,11 +423,12 @@ def _greedy_or_sample(model, src, o, prefix, scores=True):
     finished,done = torch.zeros(2, b, dtype=torch.bool, device=device)
     place = torch.arange(b, device=device)
     for t in range(1, steps+1):
-        log_sum = _log_sum(logits) if scores else math.nan
-        rules.block(logits[:, None], t, out[place, None, :t-1])
+        log_sum = _log_sum(logits)[:, 0] if scores else math.nan
+        rules.block(logits[:, None], t, out[place, None, :t-1] if rules.ngram else None)
         token = next_token(logits, place, t)
-        log_prob = (logits.gather(1, token[:, None]).double()-log_sum)[:, 0]
-        stuck = (t>rules.longest) & (token!=EOS) | (log_prob==-math.inf)
+        logit = logits.gather(1, token[:, None])[:, 0].double()
+        log_prob,stuck = logit-log_sum,logit==-math.inf
+        if t>rules.first_long: stuck |= (t>rules.longest) & (token!=EOS)
         going = ~done & ~stuck
         total[place] += torch.where(going, log_prob, 0.)
         finished[place] |= going & (token==EOS)

@@ -149,10 +149,13 @@ class FastDropout(nn.Dropout):
     def _scale(self): return 2**16/(2**16-_outcomes(self.p))
 
 # %% ../nbs/36_fast_linear.ipynb #71278129
-def keep_freed_memory()->bool: # Whether the C library accepted the setting
+def keep_freed_memory()->bool: # Whether the C library accepted both settings
     "Make the allocator keep freed memory for this process instead of returning it to the system (Linux)"
-    M_MMAP_THRESHOLD,M_TRIM_THRESHOLD = -3,-1
-    try: return all(ctypes.CDLL(None).mallopt(what, 2**31-1)==1 for what in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
+    M_MMAP_THRESHOLD,M_TRIM_THRESHOLD,most = -3,-1,2**31-1
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+        kept = any(mallopt(M_MMAP_THRESHOLD, n)==1 for n in (most, 2**25))
+        return mallopt(M_TRIM_THRESHOLD, most)==1 and kept
     except (AttributeError, OSError, TypeError): return False
 
 # %% ../nbs/36_fast_linear.ipynb #3b79d847

@@ -47,7 +47,7 @@ def _through_chunks(hidden, weight, target, vocab, gold, other, pad, rows, learn
     "Sums of both losses and, to `learn`, the gradients of `hidden` and `weight`, with `rows` positions at a time"
     dtype = torch.float32 if hidden.itemsize<4 else hidden.dtype
     loss,nll = hidden.new_zeros(2, dtype=dtype)
-    if learn: g_hidden,g_weight = torch.empty_like(hidden),torch.zeros_like(weight)
+    if learn: g_hidden,g_weight = torch.empty_like(hidden),torch.zeros_like(weight, dtype=dtype)
     for i in range(0, len(hidden), rows):
         h,t = hidden[i:i+rows],target[i:i+rows]
         z = _chunk_logits(h, weight, vocab, dtype)
@@ -56,6 +56,7 @@ def _through_chunks(hidden, weight, target, vocab, gold, other, pad, rows, learn
         loss += chunk_loss; nll += chunk_nll
         if not learn: continue
         _subtract_target_(p[:,:vocab], t, gold, other, pad)            # padded columns have a gradient of 0 already
+        p = p.to(weight.dtype)
         g_hidden[i:i+rows] = product(p, weight.t())
         g_weight += product_of_columns(p, h)
     return (loss, nll, g_hidden, g_weight) if learn else (loss, nll)

@@ -20,6 +20,7 @@ def noam_rate(
 )->float: # Learning rate
     "Learning rate of optimizer step `step`: equation 3 of the paper (section 5.3), times `factor`"
     if step<1: raise InputError(f'steps are counted from 1, not {step}')
+    if warmup_steps<1: raise InputError(f'warmup_steps {warmup_steps}: at least 1, with which there is no warm-up')
     return factor * d_model**-.5 * min(step**-.5, step*warmup_steps**-1.5)
 
 # %% ../nbs/15_noam.ipynb #e8dfb297

@@ -148,7 +148,8 @@ def output_linear(
 def _norm(m):
     "A function that normalises as `m` does"
     if not isinstance(m, torch.nn.LayerNorm): return lambda x: x
-    return lambda x: F.layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps)
+    rest = m.normalized_shape,m.weight,m.bias,m.eps                        # a module takes time to look these up
+    return lambda x: F.layer_norm(x, *rest)
 
 # %% ../nbs/42_packing.ipynb #586ef1cc
 class _Attention:
@@ -179,7 +180,7 @@ class PackedCache:
     "The key–value cache of a `PackedTransformer`; a step changes it in place, so use it for one step only"
     def __init__(self,
         source, # Keys and values of the memory `[layers, 2, batch, heads, src_len, head_dim]`
-        src_mask, # 0 or −∞ for each source token `[batch, src_len]`, or `None` without padding
+        src_mask, # 0 or −∞ for each source token `[batch, heads, 1, src_len]`, or `None` without padding
         buffer, # Keys and values of tokens `[layers, 2, batch, heads, room, head_dim]`
         mask, # 0 where a row sees a slot of the buffer, −∞ elsewhere `[batch, rows, used]`
         used:int, # Slots of the buffer that are filled
@@ -195,21 +196,37 @@ def attention(self:PackedCache): # `[batch*rows, src_len]`
     "Attention of the last step to the source: the mean over the heads of the last layer"
     return self.weights.unflatten(0, (len(self.mask), -1)).mean(1).flatten(0, 1)
 
+# %% ../nbs/42_packing.ipynb #42b00003
+def _with_room(filled, k, room=32):
+    "A buffer that begins with the slots `filled`, and has room for a step of `k` rows and `room` more"
+    shape,used = filled.shape,filled.size(4)
+    buffer = filled.new_empty(*shape[:4], used+k*(room+1), shape[5])
+    buffer[..., :used, :] = filled
+    return buffer
+
 # %% ../nbs/42_packing.ipynb #486c3a02
 @patch
 def reorder(self:PackedCache,
     rows, # Row numbers `[new rows]`; a row may be left out or repeated
 ): # A new cache; it may share tensors with this one
-    "Choose the given `rows`; keys and values are copied only when sentences leave or change places"
-    k = self.mask.size(1)
-    group,count = torch.unique_consecutive(rows//k, return_counts=True)
-    even = bool((count==count[0]).all())
-    if not even: group = rows//k                     # a buffer of its own for each row
-    mask = self.mask[rows//k, rows%k].view(len(group), -1, self.used)
-    source,buffer,src_mask = self.source,self.buffer,self.src_mask
-    if not torch.equal(group, torch.arange(self.mask.size(0), device=rows.device)):
-        source,src_mask = source[:, :, group],None if src_mask is None else src_mask[group]
-        buffer = buffer[:, :, :, :, :self.used][:, :, group]
+    "Choose the given `rows`; keys and values stay unless sentences leave, change places or get more or fewer rows"
+    b,k,used = self.mask.shape
+    group,before = rows//k,torch.arange(b*k, device=rows.device)//k              # the sentence of each row
+    mask = self.mask.view(b*k, used).index_select(0, rows)
+    if not torch.equal(group, before): return self._regroup(group, mask)
+    return PackedCache(self.source, self.src_mask, self.buffer, mask.view(b, k, used), used, self.position)
+
+# %% ../nbs/42_packing.ipynb #42b00005
+@patch
+def _regroup(self:PackedCache, group, mask):
+    "A cache of rows that belong to the sentences `group` `[new rows]` and see the slots of `mask` `[new rows, used]`"
+    sentences,count = torch.unique_consecutive(group, return_counts=True)
+    if (count!=count[0]).any(): sentences = group                                # a buffer of its own for each row
+    mask = mask.view(len(sentences), -1, self.used)
+    buffer = _with_room(self.buffer[..., :self.used, :].index_select(2, sentences), mask.size(1))
+    source,src_mask = self.source,self.src_mask
+    if not torch.equal(sentences, torch.arange(len(self.mask), device=group.device)):
+        source,src_mask = source.index_select(2, sentences),None if src_mask is None else src_mask[sentences]
     return PackedCache(source, src_mask, buffer, mask, self.used, self.position)
 
 # %% ../nbs/42_packing.ipynb #99f45980
@@ -222,10 +239,7 @@ def grow(self:PackedCache,
     own = self.mask.new_full((k, k), -math.inf).fill_diagonal_(0.)
     self.mask = torch.cat([self.mask, own.expand(len(self.mask), k, k)], 2)
     first,self.used = self.used,self.used+k
-    if self.used>self.buffer.size(4):
-        old,shape = self.buffer,self.buffer.shape
-        self.buffer = old.new_empty(*shape[:4], self.used+k*room, shape[5])
-        self.buffer[:, :, :, :, :first] = old[:, :, :, :, :first]
+    if self.used>self.buffer.size(4): self.buffer = _with_room(self.buffer[..., :first, :], k, room)
     self.position += 1
     return first
 
@@ -273,7 +287,7 @@ def _packed_cross(l, int8):
 # %% ../nbs/42_packing.ipynb #abb67c5e
 def _sublayer(x, f, norm, first):
     "Residual connection and norm around `f`"
-    return x + f(norm(x)) if first else norm(f(x).add_(x))
+    return f(norm(x)).add_(x) if first else norm(f(x).add_(x))
 
 # %% ../nbs/42_packing.ipynb #25e3c8ce
 def _padding_out(mask):
@@ -320,7 +334,17 @@ def init_cache(self:PackedTransformer,
     mask = None
     if src_mask is not None and not src_mask.all():
         mask = memory.new_zeros(b, n).masked_fill_(~src_mask.view(b, n), -math.inf)
+        mask = mask[:, None, None].expand(b, h, 1, n).contiguous()
     return PackedCache(source, mask, memory.new_empty(layers, 2, b, h, 0, d//h), memory.new_empty(b, 1, 0), 0, 0)
+
+# %% ../nbs/42_packing.ipynb #42b00009
+@patch
+def _embed(self:PackedTransformer, token, position):
+    "What `Transformer.embed` gives for one token a row, all at the same position `[rows, d_model]`"
+    weight,positions = self.model.tgt_embed.weight,self.model.positions
+    x = F.embedding(token, weight).mul_(math.sqrt(weight.size(1)))
+    if position>=len(positions.table): return positions(x[:, None], position)[:, 0]      # makes the table longer
+    return x.add_(positions.table[position])
 
 # %% ../nbs/42_packing.ipynb #ec82094a
 @patch
@@ -334,23 +358,23 @@ def hidden_states(self:PackedTransformer,
     if cache is None: cache = self.init_cache(memory, src_mask)
     c,h,(b,k,_) = cache,self.heads,cache.mask.shape
     position,first = c.position,c.grow(k)
-    past = c.buffer[..., :c.used, :]
-    heads = lambda m,n: m[:, None].expand(b, h, n, -1).reshape(b*h, n, -1)
-    past_mask = None if k==1 and c.used==c.position else heads(c.mask, k)        # a row alone sees all it wrote
-    src_mask = None if c.src_mask is None else heads(c.src_mask[:, None], 1)
-    split = lambda x,n: x.view(b, k, n, h, -1).permute(2, 0, 3, 1, 4)            # [n, batch, heads, beam, head_dim]
+    past = c.buffer[..., :c.used, :].flatten(2, 3)                               # [layers, 2, batch*heads, used, d]
+    newest = c.buffer[..., first:c.used, :]                                      # [layers, 2, batch, heads, beam, d]
+    alone = k==1 and c.used==c.position                                          # a row that sees all slots there are
+    past_mask = None if alone else c.mask[:, None].expand(b, h, k, -1).reshape(b*h, k, -1)
+    src_mask = None if c.src_mask is None else c.src_mask.flatten(0, 1)
+    split = lambda x,n: x.view(b, k, n, h, -1).permute(2, 0, 3, 1, 4)            # [n, batch, heads, beam, d]
     def attend(q, kv, mask):
-        keys,values = kv.flatten(1, 2)
-        mixed,weights = _attend(q.reshape(b*h, k, -1), keys, values, mask)
+        mixed,weights = _attend(q.reshape(b*h, k, -1), *kv, mask)
         return mixed.view(b, h, k, -1).transpose(1, 2).reshape(b*k, -1), weights
-    x = self.model.embed(self.model.tgt_embed, token[:, None], position)[:, 0]   # [batch*beam, d_model]
-    for i,l in enumerate(self.decoder):
+    x = self._embed(token, position)                                             # [batch*beam, d_model]
+    for l,kv,slots,source in zip(self.decoder, past, newest, c.source.flatten(2, 3)):
         def look_back(y):
             qkv = split(l['self_attn'].into(y), 3)
-            past[i, :, :, :, first:] = qkv[1:]
-            return l['self_attn'].out(attend(qkv[0], past[i], past_mask)[0])
+            slots.copy_(qkv[1:])
+            return l['self_attn'].out(attend(qkv[0], kv, past_mask)[0])
         def look_at_source(y):
-            mixed,c.weights = attend(split(l['cross_attn'].into(y), 1)[0], c.source[i], src_mask)
+            mixed,c.weights = attend(split(l['cross_attn'].into(y), 1)[0], source, src_mask)
             return l['cross_attn'].out(mixed)
         x = _sublayer(x, look_back, l['self_norm'], l['first'])
         x = _sublayer(x, look_at_source, l['cross_norm'], l['first'])
@@ -396,18 +420,20 @@ def _tried(model):
     "`model` packed, if it can be and gives the same logits"
     if not isinstance(model, Transformer): return None
     try:
-        packed = PackedTransformer(model)
-        return packed if torch.allclose(_three_steps(model), _three_steps(packed), rtol=1e-3, atol=1e-3) else None
-    except (AttributeError, TypeError, RuntimeError, ValueError): return None
+        packed,last = PackedTransformer(model),[len(e.weight)-1 for e in (model.src_embed, model.tgt_embed)]
+        same = torch.allclose(_three_steps(model, *last), _three_steps(packed, *last), rtol=1e-3, atol=1e-3)
+        return packed if same else None
+    except (AttributeError, IndexError, TypeError, RuntimeError, ValueError): return None
 
 # %% ../nbs/42_packing.ipynb #ab06dc23
-def _three_steps(model):
+def _three_steps(model, last_src, last_tgt):
     "Logits after three steps for two sentences, one padded, whose hypotheses multiply and change places"
     device = next(iter(model.parameters())).device
-    src = torch.tensor([[5, 4, 6, EOS], [4, EOS, PAD, PAD]], device=device)
+    src = torch.tensor([[5, 4, 6, EOS], [4, EOS, PAD, PAD]], device=device).clamp(max=last_src)
     mask,rows = padding_mask(src),torch.tensor([0, 0, 1, 1], device=device)
+    first,second = (rows+4).clamp(max=last_tgt),(rows*0+4).clamp(max=last_tgt)
     memory = model.encode(src, mask)
     _,cache = model.step(src[:, 0]*0+BOS, memory, mask)
-    _,cache = model.step(rows+4, memory[rows], mask[rows], cache.reorder(rows))
-    swapped = rows*2+(1-rows)                                            # second row of the first, third of the second
-    return model.step(rows*0+4, memory[rows], mask[rows], cache.reorder(swapped))[0]
+    _,cache = model.step(first, memory[rows], mask[rows], cache.reorder(rows))
+    swapped = rows*2+(1-rows)                                            # second row of the first, first of the second
+    return model.step(second, memory[rows], mask[rows], cache.reorder(swapped))[0]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'missing', 'prepare', 'read_split', 'as_made', 'make_trainer', 'fast_model', 'corpus_scores', 'small_config',
-           'sample_pairs', 'make_small', 'validation_bleu', 'machine_name', 'processor_name', 'test_sets',
-           'test_report', 'run_config', 'train', 'check_pipeline']
+           'sample_pairs', 'make_small', 'validation_bleu', 'machine_info', 'test_sets', 'test_report', 'run_config',
+           'train', 'check_pipeline']
 
 # %% ../nbs/47_pipeline.ipynb #1c996342
 import io,json,math,os,platform,random,shutil,sys,time
@@ -282,20 +282,18 @@ def validation_bleu(
     return bleu
 
 # %% ../nbs/47_pipeline.ipynb #946a9b00
-def machine_name(
-    device, # A `torch.device`
-)->str: # Such as `2 CPU cores (x86_64)`, or the name of a GPU
-    "The kind of machine that a run was measured on"
-    if device.type=='cuda': return torch.cuda.get_device_name(device)
-    return f'{os.cpu_count()} CPU cores ({platform.machine()})'
-
-# %% ../nbs/47_pipeline.ipynb #0185c1e6
-def processor_name()->str: # Such as `AMD EPYC 7763`, or the kind of machine where the system tells no more
-    "The model of the processor"
+def machine_info(
+    device='cpu', # A `torch.device`, or the name of one
+)->dict: # `machine` (cores, or the name of a GPU), `processor`, and its `instructions`, such as AVX2
+    "What a number was measured on, without naming anybody's computer"
+    device = torch.device(device)
+    gpu = torch.cuda.get_device_name(device) if device.type=='cuda' else ''
     try: lines = Path('/proc/cpuinfo').read_text('utf-8', 'replace').splitlines()
     except OSError: lines = []
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
+    return dict(machine=gpu or f'{os.cpu_count()} CPU cores ({platform.machine()})',
+                processor=names[0] if names else platform.processor() or platform.machine(),
+                instructions=torch.backends.cpu.get_cpu_capability())
 
 # %% ../nbs/47_pipeline.ipynb #95ad8c38
 def test_sets(
@@ -326,7 +324,7 @@ def test_report(
         _show_examples(f'{config.data_dir}/{name}.ko', ko, en, out, max(1, examples//len(sets)))
     _show_scores(scores)
     record = about | dict(kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(),
-                          machine=machine_name(t.device), processor=processor_name(), scores=scores)
+                          **machine_info(t.device), scores=scores)
     _store(record, Path(config.log_dir)/'scores.json', best)
     return scores
 
@@ -368,6 +366,9 @@ def run_config(
     described = (load_config(config) if config else get_preset(preset or 'base')).replace(**fields)
     if not resume: return described
     state = load_checkpoint(resume)
+    if not isinstance(state.get('training'), dict):
+        raise InputError(f'{resume}: holds a model, not a run; '
+                         'resume from a checkpoint_epoch_N.pt or checkpoint_step_N.pt')
     with in_file(resume): saved = model_config(state)        # before a model of these sizes is built
     c = described if preset or config else saved.replace(**_other_folders(saved, state, resume, fields) | fields)
     c = c.replace(src_vocab_size=saved.src_vocab_size, tgt_vocab_size=saved.tgt_vocab_size)    # as they came out
@@ -386,9 +387,9 @@ def _refuse_change(config, saved, path):
 # %% ../nbs/47_pipeline.ipynb #4ec1fc1f
 def _other_folders(saved, state, path, fields):
     "Defaults instead of the folders that a checkpoint names, where its run has left nothing in them"
-    lack,corpus = {p.parent for p,_ in missing(saved)},state.get('training', {}).get('corpus')
+    lack,corpus = {p.parent for p,_ in missing(saved)},state['training'].get('corpus')
     known = dict(data_dir=Path(saved.data_dir) not in lack, vocab_dir=Path(saved.vocab_dir) not in lack,
-                 encoded_dir=read_header(Path(saved.encoded_dir)/'train').get('fingerprint')==corpus,
+                 encoded_dir=bool(corpus) and read_header(Path(saved.encoded_dir)/'train').get('fingerprint')==corpus,
                  checkpoint_dir=Path(path).resolve().parent==Path(saved.checkpoint_dir).resolve(),
                  log_dir=log_run(saved.log_dir)==run_id(state))
     other = {k: d for k,d in _FOLDERS.items() if not known[k] and k not in fields and getattr(saved, k)!=d}
@@ -432,7 +433,7 @@ def _train(demo, small, small_size, preset, config, resume, resume_anyway, overw
     "What each rank of `kotrans-train` does"
     if resume=='auto': resume,fields = _auto(config, fields)
     elif demo and not (resume or overwrite): resume = _earlier_demo(fields)
-    if (demo or small) and not (preset or config or resume): preset = 'tiny'
+    if demo and not (preset or config or resume): preset = 'tiny'
     c = run_config(preset, config, resume, resume_anyway, **fields)
     _,ranks,_ = init_distributed(pick_device(c.device))
     if is_main_process():

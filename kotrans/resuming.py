@@ -237,6 +237,17 @@ def one_epoch(self:ResumableTrainer):
     if not self.run.epoch_row: self.run.epoch_row = self.train_epoch()
     self.end_epoch(self.run.epoch_row)
 
+# %% ../nbs/32_resuming.ipynb #32e0c002
+@patch
+def train_epoch(self:ResumableTrainer)->dict: # `train_loss`, `train_ppl`, `tokens_per_second`, `seconds` of the epoch
+    "Train on the rest of the running epoch; where its corpus cannot be opened, save, then raise an `InputError`"
+    try: self.train_loader.num_batches(self.run.epoch)
+    except (InputError, OSError) as e:
+        self.save_step()
+        raise InputError(f'{e}: epoch {self.run.epoch+1} cannot begin; mend that, then {self.way_on()} (with '
+                         '--resume-anyway corpus, if a shard had to be changed)') from None
+    return super(ResumableTrainer, self).train_epoch()
+
 # %% ../nbs/32_resuming.ipynb #746403e1
 @patch
 def end_epoch(self:ResumableTrainer,
@@ -381,6 +392,8 @@ def load_optimizer(self:ResumableTrainer,
     "Restore the optimizer's averages and the place in the schedule; all else follows from the config"
     schedule,groups = training['scheduler'],self.optimizer.state_dict()['param_groups']
     self.optimizer.load_state_dict(dict(state=training['optimizer']['state'], param_groups=groups))
-    line = {k: schedule[k] for k in _LINE if as_long and k in schedule and hasattr(self.scheduler, k)}
+    linear = hasattr(self.scheduler, 'turn')
+    line = {k: schedule[k] for k in _LINE if as_long and linear and k in schedule}
+    if linear and not line: line = dict(last_step=max(1, self.planned_steps()), turn=1, height=1.)
     steps = schedule['last_epoch']
     self.scheduler.load_state_dict(dict(last_epoch=steps, _step_count=steps+1) | line)

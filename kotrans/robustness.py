@@ -117,13 +117,15 @@ def update(self:RobustTrainer,
 def skip(self:RobustTrainer,
     batches:list, # The `Batch`es of this process, one or several
 ):
-    "Count a skipped step, and warn with the lines of the training text that its batches came from"
+    "Count a skipped step, and warn with the lines of the training text, or pairs of shards, that its batches came from"
     self.run.skipped += 1
     self.run.bad_in_a_row += 1
-    lines = sorted(1+self.train_loader.corpus.lines[torch.cat([b.rows for b in batches]).numpy()])
-    first = ', '.join(map(str, lines[:10])) + (' ...' if len(lines)>10 else '')
+    corpus,rows = self.train_loader.corpus,sorted(torch.cat([b.rows for b in batches]).tolist())
+    shards = hasattr(corpus, 'place')
+    first = [corpus.place(row) if shards else str(corpus.lines[row]+1) for row in rows[:10]]
     self.warn(f'step {self.step} skipped: loss {self.last_loss:.4g}, gradient norm {self.last_norm:.4g}; '
-              f'it came from {len(lines)} lines of the training text: {first}')
+              f"it came from {len(rows)} {'pairs' if shards else 'lines of the training text'}: {', '.join(first)}"
+              + ' ...'*(len(rows)>10))
 
 # %% ../nbs/34_robustness.ipynb #30c0ee3a
 @patch

@@ -78,6 +78,7 @@ def state(self:LoggingTrainer)->dict: # Plain values and tensors
     "State from which a resumed run goes on, the moving average of the weights included"
     state = super(LoggingTrainer, self).state()
     state['training'] |= dict(average=self.average, measure=self.measure())
+    if self.average: state['valid'] = {}               # what was validated is the average
     return state
 
 # %% ../nbs/33_runs.ipynb #7921bdce
@@ -318,21 +319,33 @@ def log_run(
     except (OSError, UnicodeDecodeError, csv.Error): return ''
     return None if row is None else row.get('run') or ''
 
+# %% ../nbs/33_runs.ipynb #33a0c001
+def _logged_steps(folder):
+    "Steps that the run of a log had done when its last row was written; 0 if it does not say"
+    try:
+        with open(Path(folder)/'training.csv', encoding='utf-8', newline='') as f:
+            return max((int(row['step']) for row in csv.DictReader(f)), default=0)
+    except (OSError, ValueError, TypeError, KeyError, csv.Error): return 0
+
 # %% ../nbs/33_runs.ipynb #8902af9f
 def log_in_the_way(
     folder, # Folder of the log
     run:str='', # Id of the run that is about to write there; empty for one that begins
     step:int=0, # Steps that it has done
+    branch:bool=False, # Whether its checkpoint folder lacks the file that it goes on from
 )->list: # Paths
-    "List the log of another run; a log without an id is no obstacle to a run that is resumed"
+    "List the log of another run, or for a `branch` that of later steps; one without an id is no obstacle to resuming"
     found = log_run(folder)
-    return [] if found is None or found==run!='' or not found and step else [Path(folder)/'training.csv']
+    mine = found==run!='' and not (branch and _logged_steps(folder)>step)
+    return [] if found is None or mine or not found and step else [Path(folder)/'training.csv']
 
 # %% ../nbs/33_runs.ipynb #f652a2a6
 @patch
 def others_files(self:LoggingTrainer)->list: # Paths
     "List the files of other runs that this run would lose, or take for its own: checkpoints and a log"
-    return super(LoggingTrainer, self).others_files() + log_in_the_way(self.config.log_dir, self.run_id, self.step)
+    branch = self.step not in [look_at(p).step for p in self.own_checkpoints()]
+    log = log_in_the_way(self.config.log_dir, self.run_id, self.step, branch)
+    return super(LoggingTrainer, self).others_files() + log
 
 # %% ../nbs/33_runs.ipynb #20b47572
 @patch

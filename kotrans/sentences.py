@@ -15,7 +15,9 @@ from .files import InputError
 from .tokenizer import kiwi_tagger
 
 # %% ../nbs/44_sentences.ipynb #ff46a10c
-_CUTS = (re.compile(r'(?<=[.!?…。！？])[\'"”’)\]]*\s+|(?<=[。！？])'), re.compile(r'(?<=[,;:、，；：·—])\s*'), re.compile(r'\s+'))
+_CUTS = (re.compile(r'(?<=[.!?…。！？])[\'"”’)\]]*\s+|(?<=[。！？])'),
+         re.compile(r'(?<=[,;:])\s+|(?<=[、，；：·—])(?![0-9])\s*'),
+         re.compile(r'\s+'))
 
 # %% ../nbs/44_sentences.ipynb #6f64731c
 def split_long(
@@ -76,7 +78,8 @@ _EXACT = re.compile(r'''
   | (?<![\w.+-]) (?P<mail> [\w.+-]+ @ [\w-]+ (?:\.[\w-]+)+ )
   | (?<![^\s"'(\[])                                         # behind a space, a quotation mark or a bracket
     (?P<file> (?:[A-Za-z]:\\|~?/|\.{1,2}/) [\w.+\\/~-]* [\w/]         # a path
-            | [\w-]+ (?:\.[\w-]+)* \.[A-Za-z][a-z0-9]{1,4}\b )        # a name with an extension
+            | [\w-]+ (?:\.[\w-]+)* \.                         # a name with an extension
+              (?:[a-z][a-z0-9]{1,4} | [A-Z][A-Z0-9]{1,4} | (?<=[\w-]{2}\.)[a-z]) \b )
 ''', re.ASCII | re.VERBOSE)
 _FOREIGN = re.compile('[^\x00-\x7f가-힣ㄱ-ㅣ\u2000-\u206f\u3000-\u303f\ufe0f·×÷°]')
 
@@ -97,8 +100,8 @@ def is_copied(
     out:str, # Its translation
 )->list: # Triples: kind, what was to be copied, and whether it is there
     "Of what must not be translated in `src`, what is in `out`"
-    said = {n for units in (True, False) for k,n in non_translatables(out, units) if k=='number'} | number_words(out)
-    def check(units): return [(k, o, o in said if k=='number' else o in out) for k,o in non_translatables(src, units)]
+    said = {o for units in (True, False) for _,o in non_translatables(out, units)} | number_words(out)
+    def check(units): return [(k, o, o in said) for k,o in non_translatables(src, units)]
     def missing(found): return sum(not ok for *_,ok in found)
     return min(check(True), check(False), key=missing)
 

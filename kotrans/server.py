@@ -8,7 +8,7 @@ __all__ = ['LANGUAGES', 'Overloaded', 'Job', 'Metrics', 'Batcher', 'Limits', 'cl
            'read_body', 'Gone', 'Gate', 'make_app', 'listen', 'served', 'serve']
 
 # %% ../nbs/64_server.ipynb #64000040
-import asyncio,ipaddress,json,logging,math,os,re,secrets,socket,sys,threading,time
+import asyncio,ipaddress,json,logging,math,os,re,secrets,socket,sys,threading,time,traceback
 from collections import deque
 from concurrent.futures import Future
 from contextlib import asynccontextmanager,contextmanager
@@ -182,8 +182,11 @@ def _translate(self:Batcher, jobs, n_best):
     texts = [text for job in jobs for text in job.texts]
     try: found = iter(self._with(n_best).candidates(texts, scores=n_best>1))
     except Exception as e:
+        found = None
         self.metrics.add('kotrans_failures_total')
+        traceback.clear_frames(e.__traceback__)                 # they hold the memory of the search
         if len(jobs)==1: jobs[0].answer.set_exception(e); return
+    if found is None:                                           # the exception is gone, and its memory with it
         for job in jobs: self._translate([job], n_best)
         return
     self.metrics.add('kotrans_batches_total'); self.metrics.add('kotrans_sentences_total', len(texts))
@@ -198,7 +201,7 @@ class Limits:
     max_characters:int=5000 # Most characters of a request
     max_sentences:int=100 # Most sentences of a request, a line being one
     rate:int=0 # Most requests a minute from one address; 0 is no limit
-    timeout:float=30. # Seconds that a request may take to arrive, and that a server which stops waits for what runs
+    timeout:float=30. # Seconds for a request to arrive, for its answer to be read, and to finish when the server stops
     allow_origin:str='' # Sites whose pages may ask, with commas between, such as https://example.org; * is all
 
     def __post_init__(self):
@@ -417,9 +420,8 @@ class Service:
 
     def state(self)->dict: # For `/health`
         "What it is and what it takes"
-        status = 'stopping' if self.batcher.closing else 'ok'
         most = dict(characters=self.limits.max_characters, sentences=self.limits.max_sentences, n_best=self.n_best)
-        return dict(status=status, kotrans=__version__, source='ko', target='en', limits=most)
+        return dict(status='ok', kotrans=__version__, source='ko', target='en', limits=most)
 
 # %% ../nbs/64_server.ipynb #64000400
 async def read_body(
@@ -525,9 +527,8 @@ def _add_state(app, service, fastapi):
     "What monitoring asks for"
     @app.get('/health')
     async def health():
-        "Whether the server takes requests, and what it allows"
-        state = service.state()
-        return fastapi.responses.JSONResponse(state, 200 if state['status']=='ok' else 503)
+        "Answers while the server takes requests, and says what it allows"
+        return fastapi.responses.JSONResponse(service.state())
 
     @app.get('/metrics', response_class=fastapi.responses.PlainTextResponse)
     async def metrics():
@@ -664,22 +665,28 @@ def make_app(
 
 # %% ../nbs/64_server.ipynb #640004c0
 def _patient(seconds):
-    "uvicorn's protocol, with so many seconds for the head of a request"
+    "uvicorn's protocol, with so many seconds for the head of a request and for an answer to be read"
     base = import_extra('uvicorn.protocols.http.h11_impl', "'kotrans[serve]'", 'kotrans-serve').H11Protocol
     class Patient(base):
-        alarm = None
+        alarm,unread = None,None
         def _still(self):
             "Whether there is a request that is not answered yet"
             return self.cycle is not None and not self.cycle.response_complete
         def _set(self):
-            if self._still() or self.transport.is_closing(): self._unset()
-            elif self.alarm is None: self.alarm = self.loop.call_later(seconds, self.transport.close)
+            if self._still(): self._unset()
+            elif self.alarm is None: self.alarm = self.loop.call_later(seconds, self.transport.abort)
         def _unset(self):
             if self.alarm: self.alarm.cancel(); self.alarm = None
+        def _read(self):
+            if self.unread: self.unread.cancel(); self.unread = None
+        def pause_writing(self):
+            super().pause_writing()
+            self.unread = self.loop.call_later(seconds, self.transport.abort)
+        def resume_writing(self): super().resume_writing(); self._read()
         def connection_made(self, transport): super().connection_made(transport); self._set()
         def data_received(self, data): super().data_received(data); self._set()
         def on_response_complete(self): super().on_response_complete(); self._set()
-        def connection_lost(self, exc): self._unset(); super().connection_lost(exc)
+        def connection_lost(self, exc): self._unset(); self._read(); super().connection_lost(exc)
     return Patient
 
 # %% ../nbs/64_server.ipynb #640004e0
@@ -747,7 +754,7 @@ def serve(
     int8:bool=False, # Multiply in 8 bits: faster on a CPU with VNNI, and nearly the same
     bf16:bool=False, # Multiply in bfloat16: faster on a CUDA GPU, and nearly the same
     workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
-    shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
+    shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows; less work in small batches
     # Lines
     split_sentences:bool=False, # Translate the sentences of a line one by one; needs pip install 'kotrans[morphemes]'
     copy:bool=True, # Leave lines as they are that have no words: numbers, addresses, signs

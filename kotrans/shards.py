@@ -14,14 +14,14 @@ import numpy as np
 from fastcore.basics import patch
 from .batching import in_background,shuffled
 from .cleaning import clean_pairs
-from .files import InputError,file_sha256,printable,read_lines,write_json
+from .files import InputError,file_sha256,notify,printable,read_lines,write_json
 from .cli import run_command
 from .config import (CleaningConfig,EncodedFolder,ShardsFolder,TokensConfig,TransformerConfig,
                             VocabularyFolder,load_config)
 from .corpora import error_cause,find_hub,hub_commit
 from .encoding import ARRAYS,EncodedCorpus,current_corpus,encode_chunks,open_corpus,write_corpus
 from .formats import COMPRESSED,import_extra,read_pairs,record_pair
-from .distributed import broadcast_from_rank0,is_main_process
+from .distributed import broadcast_from_rank0,is_main_process,rank_and_size
 from .tokenizer import load_tokenizers
 
 # %% ../nbs/39_shards.ipynb #d2bd7295
@@ -65,7 +65,7 @@ def open_stream(
     path:str, # Folder, file or pattern of shards, or a repository of the hub
     revision:str='', # Commit or tag, of a repository
 )->tuple: # The shards, and a name for each of them that changes with its content
-    "Open a corpus in shards, without reading it"
+    "Open a corpus in shards; files are read once, for their checksums, and what is on the hub is not"
     plain = path.startswith(('/', '.')) or path.count('/')!=1
     if plain or Path(path).exists() or glob.has_magic(path):
         files = shard_files(path)
@@ -91,6 +91,11 @@ def _rows(shard, number):
             printable(shard, 200))
 
 # %% ../nbs/39_shards.ipynb #ac0e4569
+def _shard_name(stream, number):
+    "What messages call a shard"
+    shard = stream[number]
+    return printable(shard if isinstance(shard, str) else f'shard {number} of {shard[0]}', 200)
+
 def shard_pairs(
     stream, # From `open_stream`
     number:int, # Which shard
@@ -99,7 +104,7 @@ def shard_pairs(
     "Read one shard of a stream"
     shard = stream[number]
     if isinstance(shard, str) and _kind(shard)!='.parquet': yield from read_pairs(shard, columns); return
-    name = printable(shard if isinstance(shard, str) else f'shard {number} of {shard[0]}', 200)
+    name = _shard_name(stream, number)
     try:
         rows,name = _rows(shard, number)
         for i,row in enumerate(rows, 1): yield record_pair(row, columns, f'{name}, row {i}')
@@ -167,14 +172,14 @@ def fingerprint(self:Shards)->str: # 64 hexadecimal digits
 # %% ../nbs/39_shards.ipynb #a0797628
 @patch
 def _chunks(self:Shards, number, chunk=10_000):
-    "The clean pairs of a shard with their lines, some at a time"
+    "The clean pairs of a shard with their numbers, some at a time"
     pairs = enumerate(shard_pairs(self.stream, number, self.columns))
     while raw := [*islice(pairs, chunk)]:
         if self.over.is_set(): raise CancelledError
-        kept = [(*clean, line) for line,pair in raw for clean in clean_pairs([pair], self.config).kept]
+        kept = [(*clean, i) for i,pair in raw for clean in clean_pairs([pair], self.config).kept]
         if kept:
-            ko,en,lines = zip(*kept)
-            yield list(ko),list(en),np.array(lines)
+            ko,en,numbers = zip(*kept)
+            yield list(ko),list(en),np.array(numbers)
 
 @patch
 def encode(self:Shards,
@@ -212,6 +217,18 @@ def joined(
         arrays[f'{side}_offsets'] = [np.zeros(1, np.int64)] + offsets
     return EncodedCorpus(*(np.concatenate(arrays[name]) for name in ARRAYS), sum(c.num_skipped for c in corpora))
 
+# %% ../nbs/39_shards.ipynb #39a0c004
+@patch
+def _opened(self:Shards, numbers):
+    "Encoded shards as one corpus, whose `place` tells of a row which pair of which shard it is"
+    parts = [open_corpus(self.folder/f'{i:05}') for i in numbers]
+    corpus,ends = joined(parts),np.cumsum([len(p) for p in parts])
+    def place(row, lines=corpus.lines):
+        return f"pair {lines[row]+1} of {_shard_name(self.stream, numbers[np.searchsorted(ends, row, side='right')])}"
+    corpus.place = place
+    return corpus
+
+# %% ../nbs/39_shards.ipynb #39a0c006
 @patch
 def at(self:Shards,
     epoch:int, # Number of the epoch
@@ -225,17 +242,20 @@ def at(self:Shards,
             for f in self.folder.iterdir():
                 if f.name.isdecimal() and int(f.name) not in {*self.window(epoch), *following}: shutil.rmtree(f)
         self.coming = in_background(lambda: self._prepare(following), self.over.set)
-    broadcast_from_rank0(None, int(os.environ.get('WORLD_SIZE', 1)))     # the others wait
-    corpus = joined([open_corpus(self.folder/f'{i:05}') for i in self.window(epoch)])
+    broadcast_from_rank0(None, rank_and_size()[1])                       # the others wait
+    corpus = self._opened(self.window(epoch))
     if not len(corpus): raise InputError(f'{self.path}: no sentence left to use in shards {self.window(epoch)}')
     return corpus
 
+# %% ../nbs/39_shards.ipynb #39a0c007
 @patch
 def _prepare(self:Shards, numbers):
-    "Encode shards that will be needed; an error will come again, and be reported, when they are"
+    "Encode shards that will be needed; what goes wrong is told, and is an error when they are"
     try:
         for i in numbers: self.encode(i)
-    except (InputError, CancelledError): pass
+    except CancelledError: pass
+    except (InputError, OSError) as e:
+        notify(f'warning: the shards of the next epoch cannot be made: {e}; tried again then', file=sys.stderr)
 
 # %% ../nbs/39_shards.ipynb #defa1951
 def encode_shards(
@@ -252,7 +272,7 @@ def encode_shards(
     """
     c = (load_config(config) if config else TransformerConfig()).replace(**fields)
     if not c.shards: raise InputError('no shards named; give --shards FOLDER, or a pattern')
-    rank,world = int(os.environ.get('RANK', 0)),int(os.environ.get('WORLD_SIZE', 1))
+    rank,world = rank_and_size()
     shards = Shards(c.shards, load_tokenizers(c.vocab_dir, c.shared_vocab), c, workers)
     mine = [*range(len(shards))][rank::world]
     for i in mine:

@@ -99,7 +99,7 @@ def translate(
     int8:bool=False, # Multiply in 8 bits: faster on a CPU with VNNI, and nearly the same
     bf16:bool=False, # Multiply in bfloat16: faster on a CUDA GPU, and nearly the same
     workers:int=0, # Batches translated at the same time; 0: on a CPU one for each thread that torch has, elsewhere 1
-    shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows, which is faster
+    shortlist:str='', # A file of kotrans-learn-shortlist: say only what it allows; less work in small batches
     engine:Literal['torch', 'ctranslate2']='torch', # Who computes; ctranslate2: pip install 'kotrans[ctranslate2]'
     # Lines
     split_sentences:bool=False, # Translate the sentences of a line one by one; needs pip install 'kotrans[morphemes]'

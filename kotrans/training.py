@@ -113,10 +113,10 @@ class Trainer:
         self.learner = self.wrap(self.loss_module)
         self.optimizer = make_optimizer(self.model, config, self.device)
         self.make_loaders(train_corpus, valid_corpus)
-        self.scheduler = make_schedule(self.optimizer, config, self.planned_steps())
+        self.run,self.run_id,self.last_norm = RunState(),secrets.token_hex(16),0.
+        self.scheduler = make_schedule(self.optimizer, config, 0 if self.by_window else self.planned_steps())
         if progress is None: progress = bool(sys.stderr and sys.stderr.isatty()) or 'ipykernel' in sys.modules
         self.progress = progress and not self.rank
-        self.run,self.run_id,self.last_norm = RunState(),secrets.token_hex(16),0.
         self.setup()
 
 # %% ../nbs/31_training.ipynb #008d6d55
@@ -160,14 +160,19 @@ def make_loaders(self:Trainer,
     self.train_loader = BatchLoader(train_corpus, c.batch_size, c.batch_tokens, c.seed, True, c.on_oversized_pair,
                                     c.subword_sampling_alpha, self.tokenizers)
     self.valid_loader = BatchLoader(valid_corpus, c.batch_size, c.batch_tokens, c.seed, shuffle=False)
-    self.first_epoch_batches = self.train_loader.num_batches(0)      # asked once: a loader keeps one epoch's plan
+    self.by_window = hasattr(train_corpus, 'at')
+    self.first_epoch_batches = 0 if self.by_window else self.train_loader.num_batches(0)   # a loader keeps one plan
 
 # %% ../nbs/31_training.ipynb #31d0a003
 @patch
-def planned_steps(self:Trainer)->int: # If each epoch has as many batches as the first
+def planned_steps(self:Trainer)->int: # If each epoch has as many as the first, or as those up to now on average
     "Number of optimizer steps in `num_epochs`"
-    c = self.config
-    return math.ceil(self.first_epoch_batches/(c.accumulation_steps*self.world))*c.num_epochs
+    c,r = self.config,self.run
+    def steps(batches): return math.ceil(batches/(c.accumulation_steps*self.world))
+    if not self.by_window: return steps(self.first_epoch_batches)*c.num_epochs
+    if r.epoch>=c.num_epochs: return r.step
+    known = r.step - steps(r.position) + steps(self.train_loader.num_batches(r.epoch))
+    return math.ceil(known*c.num_epochs/(r.epoch+1))
 
 # %% ../nbs/31_training.ipynb #250ac024
 @patch(as_prop=True)
@@ -313,6 +318,7 @@ def broadcast(self:Trainer,
 def train_epoch(self:Trainer)->dict: # `train_loss`, `train_ppl`, `tokens_per_second`, `seconds` of the epoch
     "Train on the rest of the running epoch"
     r,n,size = self.run,self.train_loader.num_batches(self.run.epoch),self.config.accumulation_steps*self.world
+    if not r.position: self.replan()
     groups = self.train_loader.accumulation_groups(r.epoch, r.position, size, self.rank, self.world)
     start = time.perf_counter()
     with tqdm(total=n, initial=r.position, desc=f'epoch {r.epoch+1}', unit='batch', leave=False,
@@ -329,6 +335,15 @@ def train_epoch(self:Trainer)->dict: # `train_loss`, `train_ppl`, `tokens_per_se
     self.bar,row = None,epoch_means(r.sums)
     if r.position>=n: r.epoch,r.position,r.sums = r.epoch+1,0,zero_sums()
     return row
+
+# %% ../nbs/31_training.ipynb #31d0a00c
+@patch
+def replan(self:Trainer):
+    "Before an epoch on another window of shards, let a linear decay end where the run will by what is known now"
+    c = self.config
+    if not self.by_window or c.lr_decay!='linear' or c.max_minutes and self.step: return
+    last = self.planned_steps()
+    if last!=self.scheduler.last_step: self.scheduler.aim(last)
 
 # %% ../nbs/31_training.ipynb #34799fad
 @patch
@@ -385,18 +400,21 @@ def evaluate(self:Trainer)->dict: # `valid_loss`, `valid_ppl`, and `bleu` if the
 @patch
 def describe(self:Trainer)->str: # Four lines
     "Describe the run: device, model, corpus and length of the training"
-    c,train = self.config,self.train_loader
-    n,size = self.first_epoch_batches,sum(p.numel() for p in self.model.parameters())
+    c,train,n,about,window = self.config,self.train_loader,self.first_epoch_batches,'',''
+    if self.by_window:              # the one that comes next, or at the end the last one
+        done = self.run.epoch>=c.num_epochs
+        n,about,window = train.num_batches(self.run.epoch-done),'about ',' (this window)'
+    size = sum(p.numel() for p in self.model.parameters())
     layers = f'{c.num_encoder_layers}+{c.num_decoder_layers} layers'
     shape = f'd_ff {c.d_ff}, {c.num_heads} heads, {layers}' if c.model=='transformer' else f'{layers} of {c.cell}'
     batches = f'{c.batch_tokens:,} tokens' if c.batch_tokens else f'{c.batch_size} sentences'
     return '\n'.join([
         f'device   {self.device} ({self._processor()}), torch {torch.__version__}, kotrans {kotrans.__version__}',
         f'model    {type(self.model).__name__}: d_model {c.d_model}, {shape}, {size:,} parameters',
-        f'corpus   {len(train.corpus):,} pairs to train on, {len(self.valid_loader.corpus):,} to validate; '
+        f'corpus   {len(train.corpus):,} pairs to train on{window}, {len(self.valid_loader.corpus):,} to validate; '
         f'vocabularies {c.src_vocab_size:,} and {c.tgt_vocab_size:,}',
-        f'training {c.num_epochs} epochs of {n:,} batches ({batches} each), {self.planned_steps():,} steps, '
-        f'warmup {c.warmup_steps:,}'])
+        f'training {c.num_epochs} epochs of {about}{n:,} batches ({batches} each), '
+        f'{about}{self.planned_steps():,} steps, warmup {c.warmup_steps:,}'])
 
 # %% ../nbs/31_training.ipynb #6908c07f
 @patch
@@ -499,7 +517,8 @@ def _rates(history, config):
 @patch
 def model_state(self:Trainer)->dict: # Plain values and tensors
     "State that translating needs: weights, config and tokenizers"
+    last = self.history[-1] if self.history else {}
     return dict(kotrans=kotrans.__version__, run=self.run_id, model=type(self.model).__name__,
                 config=self.config.to_dict(), weights=self.model.state_dict(),
                 tokenizers=[bytes_to_tensor(t.model_bytes) for t in self.tokenizers],
-                epoch=self.run.epoch, step=self.step, valid=self.history[-1] if self.history else {})
+                epoch=self.run.epoch, step=self.step, valid=last if last.get('step')==self.step else {})

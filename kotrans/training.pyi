@@ -39,13 +39,14 @@ class Trainer:
     loss_module: Any
     learner: Any
     optimizer: Any
-    scheduler: Any
-    progress: Any
     run: RunState
     run_id: Any
     last_norm: float
+    scheduler: Any
+    progress: Any
     train_loader: BatchLoader
     valid_loader: BatchLoader
+    by_window: Any
     first_epoch_batches: Any
     rank: int
     world: int
@@ -75,6 +76,7 @@ class Trainer:
     def all_reduce(self, values: list) -> list: ...
     def broadcast(self, value): ...
     def train_epoch(self) -> dict: ...
+    def replan(self) -> None: ...
     def end_step(self) -> None: ...
     def validate(self, loader=None) -> dict: ...
     def check_stop(self) -> None: ...

@@ -54,7 +54,7 @@ class Translator:
         workers:int=0, # Batches translated at the same time, sharing torch's threads; 0: one a thread on a CPU, else 1
         split_sentences:bool=False, # Translate the sentences of a line one by one; needs `kotrans[morphemes]`
         copy:bool=True, # Leave sentences as they are that have no words: numbers, addresses, signs
-        shortlist='', # A file of `kotrans-learn-shortlist`: say only what it allows, which is faster
+        shortlist='', # A file of `kotrans-learn-shortlist`: say only what it allows; less work in small batches
         engine:Literal['torch', 'ctranslate2']='torch', # Who computes; `ctranslate2` needs `kotrans[ctranslate2]`
         **options:SearchOptions, # Its other fields
     ):
@@ -89,6 +89,8 @@ def from_checkpoint(cls:Translator,
 # %% ../nbs/45_translator.ipynb #ad75b185
 _NOT_FINITE = ('the scores of the model are not finite numbers, so its weights are of no use; take another checkpoint, '
                'or do without --bf16 and --int8')
+_NOTHING = ('the search has found no translation: its options (no_repeat_ngram, min_len_a, min_len_b) allow none, '
+            'or the scores of the model are not finite numbers')
 
 # %% ../nbs/45_translator.ipynb #29fbade1
 class _Checked:
@@ -229,8 +231,9 @@ def candidates(self:Translator,
     lines = [[(gap, next(ids)) for gap,_ in line] for line in lines]
     distinct = {tuple(o): None for line in lines for _,parts in line for o in parts}
     found = dict(zip(distinct, self._search_all(list(distinct), scores)))
+    if not all(found.values()): raise InputError(_NOTHING)
     out = [self._join([(gap, [found[tuple(o)] for o in parts]) for gap,parts in line]) for line in lines]
-    if not all(found and (not scores or math.isfinite(found[0].score)) for found in out): raise InputError(_NOT_FINITE)
+    if scores and not all(math.isfinite(c[0].score) for c in out): raise InputError(_NOT_FINITE)
     return out
 
 # %% ../nbs/45_translator.ipynb #b2e733b7
@@ -396,6 +399,7 @@ def _append(path):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_Appended(path)) as f:
         yield f
+        f.write(b'')                                           # an error if a line is unfinished still
         os.fsync(f.file.fileno())
 
 # %% ../nbs/45_translator.ipynb #8f477201

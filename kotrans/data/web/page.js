@@ -37,6 +37,14 @@ function build(root) {
   return {root, form, input, choice, button, examples, status, bar, said, results};
 }
 
+// Say that something failed; what WebAssembly throws may be a bare number
+function fail(ui, what, error) {
+  ui.status.textContent = `${what}: ${error?.message ?? error}`;
+  ui.status.classList.add('kotrans-error');
+  console.error(error);
+  ui.root.dispatchEvent(new CustomEvent('kotrans-failed', {detail: error}));
+}
+
 // Put the page into an element, load the model, and translate what is typed
 export async function mount(root, options = {}) {
   const ui = build(root);
@@ -47,11 +55,7 @@ export async function mount(root, options = {}) {
   try {
     const translator = await Translator.load({progress});
     ready(ui, translator, {...translator.options, ...options});
-  } catch (error) {
-    ui.status.textContent = `The model cannot be loaded: ${error.message}`;
-    ui.status.classList.add('kotrans-error');
-    console.error(error);
-  }
+  } catch (error) { fail(ui, 'The model cannot be loaded', error); }
   ui.bar.remove();
   return ui;
 }
@@ -72,7 +76,8 @@ function ready(ui, translator, options) {
   });
   ui.form.addEventListener('submit', event => {
     event.preventDefault();
-    run(ui, translator, {...options, n_best: Number(ui.choice.value)});
+    const running = run(ui, translator, {...options, n_best: Number(ui.choice.value)}), number = ui.run;
+    running.catch(error => { if (ui.run === number) fail(ui, 'The translation failed', error); });
   });
   ui.button.disabled = false;
   ui.status.textContent = 'Ready.';
@@ -88,6 +93,7 @@ async function run(ui, translator, options) {
   const start = performance.now();
   ui.results.replaceChildren();
   ui.said.textContent = '';
+  ui.status.classList.remove('kotrans-error');
   for (const line of lines) {
     ui.status.textContent = `Translating line ${found.length + 1} of ${lines.length} …`;
     await pause();
@@ -169,4 +175,6 @@ function asked() {
   return options;
 }
 
-for (const element of document.querySelectorAll('[data-kotrans]')) mount(element, asked());
+// Only `index.html` is ours altogether; the address of another page means other things
+const options = document.body.classList.contains('kotrans-page') ? asked() : {};
+for (const element of document.querySelectorAll('[data-kotrans]')) mount(element, options);

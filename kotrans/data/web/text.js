@@ -31,7 +31,7 @@ const EXACT = new RegExp([
   '(?:https?:\\/\\/|www\\.)[\\x21-\\x7e]+',                                   // an address
   '(?<![\\w.+-])[\\w.+-]+@[\\w-]+(?:\\.[\\w-]+)+',                            // a mail address
   '(?<![^\\s"\'(\\[])(?:(?:[A-Za-z]:\\\\|~?\\/|\\.{1,2}\\/)[\\w.+\\\\/~-]*[\\w/]' +   // a path
-  '|[\\w-]+(?:\\.[\\w-]+)*\\.[A-Za-z][a-z0-9]{1,4}\\b)',                      // a name with an extension
+  '|[\\w-]+(?:\\.[\\w-]+)*\\.(?:[a-z][a-z0-9]{1,4}|[A-Z][A-Z0-9]{1,4}|(?<=[\\w-]{2}\\.)[a-z])\\b)',   // with an extension
 ].join('|'), 'g');
 
 // Whether a normalised text has no letter outside of addresses and file names
@@ -39,7 +39,7 @@ export function hasNoWords(text) {
   return !/\p{L}/u.test(text.replace(EXACT, ''));
 }
 
-const CUTS = [/(?<=[.!?…。！？])['"”’)\]]*\s+|(?<=[。！？])/g, /(?<=[,;:、，；：·—])\s*/g, /\s+/g];
+const CUTS = [/(?<=[.!?…。！？])['"”’)\]]*\s+|(?<=[。！？])/g, /(?<=[,;:])\s+|(?<=[、，；：·—])(?![0-9])\s*/g, /\s+/g];
 
 // Cut a text into parts that fit: at sentences, clauses, spaces, anywhere
 export function splitLong(text, fits, level = 0) {

@@ -17,7 +17,10 @@ async function ready(frame) {
 // What the page makes of a text: what it worked out, what it shows, what it says, and the milliseconds
 async function typed(root, text) {
   root.querySelector('textarea').value = text;
-  const done = new Promise(found => root.addEventListener('kotrans-done', event => found(event.detail), {once: true}));
+  const done = new Promise((found, failed) => {
+    root.addEventListener('kotrans-done', event => found(event.detail), {once: true});
+    root.addEventListener('kotrans-failed', event => failed(event.detail), {once: true});
+  });
   const start = performance.now();
   root.querySelector('form').requestSubmit();
   const found = await done, ms = performance.now() - start;
