@@ -28,8 +28,12 @@ def read_log(
     lack = [k for k in NEEDED if rows and k not in rows[0]]
     if lack: raise InputError(f"{path}: not a training log (no {', '.join(lack)})")
     if not rows: raise InputError(f'{path}: not a training log (no epochs)')
-    try: return [{k: float(v) for k,v in r.items() if k!='run' and v not in ('', None)} for r in rows]
+    try: log = [{k: float(v) for k,v in r.items() if k!='run' and v not in ('', None)} for r in rows]
     except (ValueError, TypeError) as e: raise InputError(f'{path}: not a training log ({e})') from None
+    for number,row in enumerate(log, 1):
+        lack = [k for k in NEEDED if k not in row]
+        if lack: raise InputError(f"{path}, row {number}: has no {', '.join(lack)}; remove the row if it was cut short")
+    return log
 
 # %% ../nbs/35_analysis.ipynb #dc4a978b
 _SLOWER = 'take a smaller --lr-factor or a longer --warmup-steps'
@@ -38,7 +42,7 @@ _SLOWER = 'take a smaller --lr-factor or a longer --warmup-steps'
 def verdict(
     rows:list, # From `read_log`, or the `history` of a trainer
 )->list: # Sentences, the most important first
-    "Judge a run in words: overfitting, still improving, converged or diverged; learning rate, gap and BLEU"
+    "Judge a run in words: diverged, overfitting, worse, still improving or converged; learning rate, gap and BLEU"
     seen = [r for r in rows if math.isfinite(r.get('valid_loss', math.nan))]
     return [_divergence(rows) or _course(rows, seen), *_rate(rows), *_gap(seen), *_bleu(rows)]
 
@@ -62,6 +66,10 @@ def _course(rows, seen):
         return (f"overfitting since epoch {best['epoch']:g}: validation loss {best['valid_loss']:.3f} there and "
                 f'{rise:.1%} higher at the end; best_model.pt is of that epoch; more data or a larger --dropout '
                 'would help, more epochs would not')
+    if rise>.01:
+        return (f"worse since epoch {best['epoch']:g}: validation loss {best['valid_loss']:.3f} there and {rise:.1%} "
+                f'higher at the end, and the training loss did not fall, either; {_SLOWER}; best_model.pt is of that '
+                'epoch')
     before = min(r['valid_loss'] for r in seen[:max(1, len(seen)*3//4)])
     gain = 1-best['valid_loss']/before
     if seen.index(best)>=len(seen)*.9-1 and gain>.01:

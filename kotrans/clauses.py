@@ -586,6 +586,14 @@ def takes_object(
     "Tell whether `verb` can have `thing` as its object"
     return thing in lexicon_members(*verb.object) if verb.object else thing is None
 
+# %% ../nbs/91_clauses.ipynb #9a5c31d3
+def _entry(name, table):
+    "The entry of `table` that is called `name`; `None` if no name is given"
+    if not name: return None
+    found = next((x for x in table if x.ko == name), None)
+    if found is None: raise KeyError(f'no entry is called {name!r}')
+    return found
+
 # %% ../nbs/91_clauses.ipynb #9d64a266
 def make_clause(
     verb:str, # Korean verb, dictionary form
@@ -604,5 +612,5 @@ def make_clause(
     frame = next((v for v in VERBS if v.ko == verb and (takes_object(v, thing))), None)
     if frame is None: raise KeyError(f'{verb} does not take {object or "no object"}')
     return Clause(frame, (PERSON_OF.get(subject) or NOUN_OF[subject]) if subject else None, thing,
-        ADJECTIVE_OF.get(modifier), PERSON_OF.get(recipient), PERSON_OF.get(partner),
-        PLACE_OF.get(place), next((t for t in TIMES if t.ko == time), None), **rest)
+        _entry(modifier, ADJECTIVES), _entry(recipient, PEOPLE), _entry(partner, PEOPLE), _entry(place, PLACES),
+        _entry(time, TIMES), **rest)

@@ -122,7 +122,7 @@ def split_docstring(
 # %% ../nbs/03_cli.ipynb #56041acd
 class _Parser(argparse.ArgumentParser):
     "An argument parser that reports an error in one line"
-    def error(self, message): self.exit(2, f'{self.prog}: error: {message}\n')
+    def error(self, message): self.exit(2, f'{self.prog}: error: {printable(message, 2000)}\n')
 
 # %% ../nbs/03_cli.ipynb #26a1f336
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -224,7 +224,7 @@ def parse_arguments(
     return vars(got)
 
 # %% ../nbs/03_cli.ipynb #3393d83f
-_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory|bad_alloc|start new thread", re.I)
+_MEMORY = re.compile("out of memory|not enough memory|can(?:'t|not) allocate memory|bad_alloc|start new thread", re.I)
 
 # %% ../nbs/03_cli.ipynb #bc6df8cf
 def _is_memory(error): return isinstance(error, MemoryError) or bool(_MEMORY.search(str(error)))
@@ -291,7 +291,7 @@ def run_command(
     name:str, # The function
     argv:list=None, # Command line; `None` takes the process's own
     prog:str='', # Name of the command; by default that of the script
-)->int: # Exit status: 0, 2 for a mistake that the user can correct, 128 and the number for a signal
+)->int: # Exit status: 0; 1 if what was printed is lost; 2 for a mistake of the user; 128 and the number for a signal
     "Run a function as a command"
     script = Path(sys.argv[0]).stem
     prog = prog or (script if script.startswith('kotrans-') else name.replace('_', '-'))

@@ -10,7 +10,7 @@ __all__ = ['RANGES', 'PATHS', 'PRESETS', 'Range', 'check_value', 'ConfigFields',
            'preset', 'load_config']
 
 # %% ../nbs/02_config.ipynb #969c1169
-import math,os,re,runpy,tomllib,traceback
+import inspect,math,os,re,runpy,tomllib,traceback
 from contextlib import suppress
 from dataclasses import dataclass,fields,asdict,is_dataclass
 from numbers import Integral,Real
@@ -127,7 +127,8 @@ def _renamed(values):
     "`values` under the names of today, the cleaning steps and reasons in them too"
     new = {_RENAMED.get(name, name): value for name,value in values.items()}
     for name in ('cleaning_steps', 'skip_cleaning_steps'):
-        if isinstance(new.get(name), str): new[name] = ','.join(_RENAMED_WORDS.get(w, w) for w in new[name].split(','))
+        words = new.get(name)
+        if isinstance(words, str): new[name] = ','.join(_RENAMED_WORDS.get(w.strip(), w) for w in words.split(','))
     return new
 
 # %% ../nbs/02_config.ipynb #5f6e5035
@@ -150,7 +151,7 @@ def _saved_fields(values, known):
 def _lend_types(cls):
     "Give plain assignments of a config class the types of the fields that they change"
     known = {f.name: f for base in cls.__bases__ if is_dataclass(base) for f in fields(base)}
-    new = cls.__dict__.get('__annotations__', {})
+    new = inspect.get_annotations(cls)
     for name,value in list(vars(cls).items()):
         if name.startswith('_') or name in new or callable(value): continue
         if isinstance(value, (property, classmethod, staticmethod)): continue
@@ -435,6 +436,7 @@ PRESETS = dict(
 # %% ../nbs/02_config.ipynb #6eaee801
 def preset(
     name:str, # `tiny`, `small`, `base` or `big`
+    /,
     **values, # Fields to change
 )->TransformerConfig: # The config
     "A config of one of the four sizes"

@@ -649,6 +649,7 @@ def _strings(events, closing, name):
 # %% ../nbs/20_formats.ipynb #53230d67
 def _cell_text(kind, text, strings, where):
     "What a cell says: a number as it would be shown"
+    if kind=='e': return ''
     try:
         if kind=='s': return strings[int(text)] if text else ''
         if kind=='b': return dict([('0', 'FALSE'), ('1', 'TRUE')]).get(text, text)

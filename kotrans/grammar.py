@@ -714,7 +714,7 @@ def draw_meanwhile(
 
 # %% ../nbs/93_grammar.ipynb #3fda4c7b
 def say_contrast(
-    first:Clause, # One
+    first:Clause, # One, in the past or present
     other:Clause, # And the other, with a subject of its own
     negative:bool=False, # The other doesn't
 )->tuple[str,str]: # Korean, English

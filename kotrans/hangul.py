@@ -19,7 +19,7 @@ def _number_end(number):
     digits = number.rstrip('.,').replace(',', '')
     zeros = len(digits) - len(digits.rstrip('0'))
     if not zeros or '.' in digits or digits[0] == '0': return '영일이삼사오육칠팔구'[int(digits[-1])]
-    return ' 십백천'[zeros] if zeros < 4 else '만억조경'[min(zeros//4, 4) - 1]
+    return ' 십백천'[zeros] if zeros < 4 else '만억조경해'[min(zeros//4, 5) - 1]
 
 # %% ../nbs/90_hangul.ipynb #808d5d43
 _letters = dict(L='엘', M='엠', N='엔', R='알')
@@ -32,6 +32,10 @@ def _latin_end(word):
     if word.isupper() or len(word) == 1: return _letters.get(word[-1].upper(), '이')
     return next((end for spelling,end in _sounds.items() if re.search(f'({spelling})$', word.lower())), '이')
 
+# %% ../nbs/90_hangul.ipynb #9a5c31d1
+_units = {**dict.fromkeys('mm cm m km ml mL l L'.split(), '터'), # 미터 (metre), 리터 (litre)
+          **dict.fromkeys('mg g kg'.split(), '램'), 't':'톤', 'kcal':'리'} # 그램, 톤, 킬로칼로리
+
 # %% ../nbs/90_hangul.ipynb #09071a06
 def _last_syllable(text):
     "The last syllable of `text` as it is read aloud, quotes and brackets after it set aside"
@@ -39,6 +43,7 @@ def _last_syllable(text):
     if word and is_syllable(word[-1]): return word[-1]
     if word.endswith('%'): return '트' # 퍼센트, percent
     if m := re.search(r'[0-9][0-9,.]*$', word): return _number_end(m[0])
+    if (m := re.search(r'[0-9] ?([A-Za-z]+)$', word)) and m[1] in _units: return _units[m[1]]
     if m := re.search(r'[A-Za-z]+$', word): return _latin_end(m[0])
     raise ValueError(f'cannot tell how {text!r} ends: it should end in Hangul, a digit or a Latin letter')
 
@@ -84,11 +89,11 @@ def fuse_ending(
     stem:str, # Ends in a vowel or ㄹ if `ending` starts with a bare letter
     ending:str, # What follows, perhaps starting with a bare consonant, as in ㅂ니다
 )->str: # One word
-    "Join `stem` and `ending`: a bare consonant moves into the stem's last block, and a ㄹ there yields to ㄴ, ㅂ, ㅅ and ㄹ"
+    "Join `stem` and `ending`: a bare consonant moves into the last block; a ㄹ there yields to ㄴ, ㅂ, ㅅ, ㄹ and 오"
     if not ending or ending[0] in ' .,?!': return stem + ending
     tail, bare = decompose(stem[-1])[2], not is_syllable(ending[0])
     first = ending[0] if bare else decompose(ending[0])[0]
-    if tail == 'ㄹ' and (first in 'ㄴㅂㅅ' or ending[0] == 'ㄹ'): stem, tail = _set_tail(stem, ''), ''
+    if tail == 'ㄹ' and (first in 'ㄴㅂㅅ' or ending[0] in 'ㄹ오'): stem, tail = _set_tail(stem, ''), ''
     if not bare: return stem + ending
     if tail + first == 'ㄹㅁ': return _set_tail(stem, 'ㄻ') + ending[1:]
     if tail: raise ValueError(f'{stem!r} has no room for the {first} of {ending!r}')
@@ -214,7 +219,9 @@ def _add_harmony(stem, rest, irregular):
     polite = rest.startswith('요')
     if irregular == '시' and polite: return stem[:-1] + '세' + rest
     if irregular != '이다': return fuse_ending(add_vowel(stem, irregular), rest)
-    if noun := _open_noun(stem): return fuse_ending(noun + ('예' if polite else '여'), rest)
+    noun = _open_noun(stem)
+    if not rest.strip(' .,?!'): return (noun or stem) + '야' + rest
+    if noun: return fuse_ending(noun + ('예' if polite else '여'), rest)
     return fuse_ending(stem + ('에' if polite else '어'), rest)
 
 # %% ../nbs/90_hangul.ipynb #3b6a9ad2

@@ -136,9 +136,11 @@ _UNITS = dict(십=10, 백=100, 천=1000, 만=10**4, 억=10**8, 조=10**12,
 _START = r'(?<!\d)(?<!\d,)'                # not within a number: else a long one is looked at from each of its digits
 
 # %% ../nbs/22_normalising.ipynb #7ef4ad51
-_BIG_KO = re.compile(rf'''{_START} (?: \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+   # 3만, 1억 2천만
-                                   (?: \d[\d,]* [백천]? (?!\d) )?                          # the rest below 만: 5천, 500
-                        | {_START} \d[\d,]*(?:\.\d+)? 천 (?![가-힣])                       # 2천 alone''', re.X)
+_SMALL_KO = r'\d[\d,]*(?:\.\d+)?[십백천]+'                        # 2천, 5백
+_BELOW_KO = rf'{_SMALL_KO}(?:\s?{_SMALL_KO})*(?:\d[\d,]*)?'       # 2천5백, 2천345
+_BIG_KO = re.compile(rf'''{_START} (?: (?:{_SMALL_KO}\s?)* \d[\d,]*(?:\.\d+)? \s? [십백천]* [만억조] \s? )+   # 1억 2천5백만
+                                   (?: {_BELOW_KO} | \d[\d,]* (?!\d) )?                          # the rest below 만
+                        | {_START} {_BELOW_KO}                                                    # 2천 alone''', re.X)
 
 # %% ../nbs/22_normalising.ipynb #25f9dd0b
 _PART_KO = re.compile(r'(\d[\d,]*(?:\.\d+)?)\s?([십백천만억조]*)')
@@ -152,6 +154,15 @@ def _product(number, units):
     for unit in units: value *= _UNITS[unit]
     return value
 
+# %% ../nbs/22_normalising.ipynb #5c1e2b71
+def _chain_value(chain):
+    "The value of a chain of digits and units: 1억 2천5백만 is 125,000,000"
+    total = section = 0
+    for number,units in _PART_KO.findall(chain):
+        section += _product(number, units.rstrip('만억조'))
+        if units[-1:] in tuple('만억조'): total,section = total+section*_UNITS[units[-1]],0
+    return total+section
+
 # %% ../nbs/22_normalising.ipynb #6d54e86d
 _DIGIT = re.compile(r'\d')
 
@@ -162,7 +173,7 @@ def numbers(
     "The numbers that `text` writes with digits"
     out = set()
     if not _DIGIT.search(text): return out
-    def korean(m): out.add(round(sum(_product(n, u) for n,u in _PART_KO.findall(m[0])), 6)); return ' '
+    def korean(m): out.add(round(_chain_value(m[0]), 6)); return ' '
     def english(m): out.add(round(_product(m[1], [m[2].lower()]), 6)); return ' '
     rest = _BIG_EN.sub(english, _BIG_KO.sub(korean, text) if units else text)
     for written in written_numbers(rest): out |= number_values(written)

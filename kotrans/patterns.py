@@ -989,7 +989,7 @@ def say_property(
     level:str='해요체', # Politeness
     question:bool=False, # Is it asked?
     negative:bool=False, # Is it denied?
-    degree:str='', # 아주, 정말, 너무 or 조금
+    degree:str='', # 아주, 정말, 너무 or 조금; empty for none
 )->tuple[str,str]: # Korean, English
     "Say that `thing` has a property"
     kin = 'your' if question else 'my'
@@ -997,9 +997,9 @@ def say_property(
     honour = isinstance(thing, Person) and bool(thing.honour)
     word = inflect_korean(adjective, *(('지 않',)*negative), *sentence_endings(level, tense, question), honour=honour)
     person = agreeing_pronoun(thing)
-    said = finite_clause(be_phrase(join_words(_degrees.get(degree, ''), adjective.en)), en, person, tense, negative,
+    said = finite_clause(be_phrase(join_words(degree and _degrees[degree], adjective.en)), en, person, tense, negative,
                          question)
-    return join_words(attach_particle(ko, '이/가' if degree == '제일' else '은/는'), degree, word), said
+    return join_words(attach_particle(ko, '은/는'), degree, word), said
 
 # %% ../nbs/92_patterns.ipynb #428fe5df
 _degrees = {'아주':'very', '정말':'really', '너무':'too', '조금':'a little'}
@@ -1202,7 +1202,7 @@ def draw_naming(
 
 # %% ../nbs/92_patterns.ipynb #e43259c1
 def owned_phrase(
-    owner:Person, # Whose it is
+    owner:Person, # Whose it is; no pronoun
     thing:Noun, # What it is
     level:str='해요체', # Politeness
 )->tuple[str,str]: # Korean without particle, English

@@ -26,7 +26,7 @@ from .files import (
     InputError,nearest,printable,notify,atomic_write,file_sha256,locked,remove_temp_files,stable_share)
 from .formats import Pair,detect_format,read_pairs,read_parallel,text_lines
 from .near_duplicates import near_copies,near_duplicates
-from .normalising import normalise
+from .normalising import normalise,plain_text
 
 # %% ../nbs/25_splitting.ipynb #ef19d4ce
 def split_pairs(
@@ -90,9 +90,10 @@ def _sides(file):
 
 # %% ../nbs/25_splitting.ipynb #7868a395
 def _sentences(file):
-    "The sentences of a test set kept elsewhere, normalised; at least one"
+    "The sentences of a test set kept elsewhere, normalised, with and without their markup; at least one"
     if Path(file).is_dir(): raise InputError(f'test_files: {file} is a folder; name the files in it')
-    found = {s for s in map(normalise, _sides(file)) if s}
+    plain = {s for s in map(normalise, _sides(file)) if s}
+    found = plain | {s for s in (normalise(plain_text(s)) for s in plain) if s}
     if not found: raise InputError(f'test_files: {file} holds no sentence that could be looked for')
     return found
 
@@ -175,11 +176,20 @@ def _are_shares(value):
             and all(type(x) in (int, float) and 0<=x<=MAX_SHARE for x in value.values()))
 
 # %% ../nbs/25_splitting.ipynb #a8ee7521
-def _divide(pairs, name, config, old):
-    "Splits of `pairs` and the shares used: those of the `old` report if it asked for the same"
+def _divide(pairs, name, config, old, parts=('validation', 'test')):
+    "`pairs`, of which `parts` are drawn; and the shares, those of the `old` report if it asked for the same"
     same = old.get('source')==name and old.get('sizes')==_sizes(config) and _are_shares(old.get('shares'))
     share = old['shares'] if same else split_shares(len(pairs), config)
-    return split_pairs(pairs, **share, seed=config.split_seed),share
+    drawn = {part: x if part in parts else 0. for part,x in share.items()}
+    return split_pairs(pairs, **drawn, seed=config.split_seed),share
+
+# %% ../nbs/25_splitting.ipynb #5b117e03
+def _lacking(splits):
+    "Which of validation and test have to be drawn"
+    if 'pairs' in splits: return ['validation', 'test']
+    if 'train' not in splits or len(splits)==1: return []
+    has = dict(validation='validation' in splits, test=any(name.startswith('test') for name in splits))
+    return [part for part in has if not has[part]]
 
 # %% ../nbs/25_splitting.ipynb #572975a2
 LEAKS = dict(validation='leak (validation pair with a test sentence)',
@@ -263,7 +273,10 @@ def prepare_splits(
     for split in ('pairs', 'train'):
         if near and split in cleaned: drop_near_duplicates(cleaned[split], near)
     splits,shares = {split: c.kept for split,c in cleaned.items()},None
-    if 'pairs' in splits: splits,shares = _divide(splits['pairs'], name, config, old or {})
+    if parts := _lacking(splits):
+        whole = splits.pop('pairs' if 'pairs' in splits else 'train')
+        made,shares = _divide(whole, name, config, old or {}, parts)
+        splits = {part: made[part] for part in ('train', *parts)} | splits
     splits,leaks = remove_leaks(splits, near, outside)
     return splits,_what_was_done(name, config, shares) | _what_came_of_it(cleaned, splits, leaks)
 
