@@ -891,7 +891,7 @@ def visualize_attention(
     Examples:
 
         kotrans-visualize-attention '어제 편지를 보냈어요.' --output sent.html
-        kotrans-visualize-attention --file letters.ko --max-samples 0 --output links.pharaoh
+        kotrans-visualize-attention --file in.ko --max-samples 0 --output in.pharaoh
         kotrans-visualize-attention --test-set validation --forced --words
     """
     if grid and (layer or head): raise InputError('grid: shows every layer and head; leave --layer and --head away')
