@@ -468,7 +468,7 @@ def _run_value(run):
 
 # %% ../nbs/49_error_analysis.ipynb #64111b8f
 _CLOCK = {'half past': 30, 'quarter past': 15, 'quarter to': 45}
-_EN_TENS,_EN_UNITS = range(20, 100, 10),dict(first=1, second=2)
+_FIRSTS,_TENS_EN = dict(first=1, second=2),[(n, 'word') for n in range(20, 100, 10)]
 
 def english_numbers(
     text:str, # An English sentence
@@ -481,7 +481,7 @@ def english_numbers(
         if _is_month(words, i): value,kind = _MONTHS[word],'figures'
         elif word[0] in '0123456789': value,kind = float(word.replace(',', '')),'figures'
         elif low in _EN: value,kind = _EN[low],'word'
-        elif low in _EN_UNITS and run and run[-1][1]=='word' and run[-1][0] in _EN_TENS: value,kind = _EN_UNITS[low],'word'
+        elif low in _FIRSTS and run and run[-1] in _TENS_EN: value,kind = _FIRSTS[low],'word'
         elif low in _EN_SCALES: value,kind = _EN_SCALES[low],'scale'
         elif low=='and' and run and run[-1][1]=='scale': continue
         else: value,kind = None,''
