@@ -497,13 +497,13 @@ def draw_alignment(
 ): # The axes
     "Draw links found beside links made by hand: a row for each target word, a column for each source word"
     import matplotlib.pyplot as plt
+    marks = dict(o=13, x=7, **{'+': 9}, s=11, D=5)
+    if len(found)>len(marks): raise InputError(f'{len(found)} sets of links: at most {len(marks)} can be told apart')
     ko,en = (WORD.findall(t) for t in (wanted.ko, wanted.en))
     if ax is None: ax = plt.subplots(figsize=(2.5+.55*len(ko), 1.4+.33*len(en)), layout='constrained')[1]
     def shade(link): return .35*(link in wanted.possible)+.25*(link in wanted.sure)
     grid = [[shade((i, j)) for i in range(len(ko))] for j in range(len(en))]
     ax.imshow(grid, cmap='Blues', vmin=0, vmax=1, aspect='auto')
-    marks = dict(o=13, x=7, **{'+': 9}, s=11, D=5)
-    if len(found)>len(marks): raise InputError(f'{len(found)} sets of links: at most {len(marks)} can be told apart')
     for (name,links),(mark,size) in zip(found.items(), marks.items()):
         at = dict(zip('xy', zip(*sorted(links)))) if links else dict(x=[], y=[])
         ax.plot(at['x'], at['y'], mark, ms=size, mfc='none', mew=1.8, label=name)
