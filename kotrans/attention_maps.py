@@ -857,6 +857,13 @@ def _tell(found, files):
         for m in maps: print(f'  {m.target.text}')
     print(f'wrote {files[0]}' + f' and {len(files)-1} more'*(len(files)>1))
 
+# %% ../nbs/51_attention_maps.ipynb #1a6b9485
+def _check_view(format, kind, layer, head, grid):
+    "Refuse what contradicts itself, and what a format has no use for"
+    if grid and (layer or head): raise InputError('grid: shows every layer and head; leave --layer and --head away')
+    if grid and format in ('html', 'pharaoh'): raise InputError(f'grid: is of pictures, and not of --format {format}')
+    if format=='pharaoh' and kind!='cross': raise InputError('kind: links come from cross-attention; leave it away')
+
 # %% ../nbs/51_attention_maps.ipynb #1a6b9486
 def visualize_attention(
     text:str=None, # A Korean sentence; without one: --file or --test-set
@@ -894,13 +901,11 @@ def visualize_attention(
         kotrans-visualize-attention --file in.ko --max-samples 0 --output in.pharaoh
         kotrans-visualize-attention --test-set validation --forced --words
     """
-    if grid and (layer or head): raise InputError('grid: shows every layer and head; leave --layer and --head away')
     texts,references = _sentences(text, file, test_set, data_dir, max_samples, reference, forced)
     if references and n_best>1: raise InputError('n_best: a translation that is given is the only one; leave it away')
     counts = [n_best]*len(texts)
     format,files = _targets(output, format, counts)
-    if grid and format in ('html', 'pharaoh'): raise InputError(f'grid: is of pictures, and not of --format {format}')
-    if format=='pharaoh' and kind!='cross': raise InputError('kind: links come from cross-attention; leave it away')
+    _check_view(format, kind, layer, head, grid)
     for path in files: check_writable(path, *filter(None, (file, file and reference)))
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best,
                                    length_penalty=length_penalty, seed=seed)

@@ -284,21 +284,21 @@ def run_queue(
     wait:float=10., # Seconds until it looks again, when all that is left is being run by other processes
 )->dict: # Name of a trial → why it can't be trained; empty if all could
     "Run trials until none is left; one that can't be trained is left out, unless none of the base's can"
-    ran,refused,why = 0,[],{}
+    ran,refused = 0,{}
     while True:
         results = read_results(folder)
         names = {r['name'] for r in results}
-        todo = [t for t in trials(results+refused) if t.name not in names|why.keys()]
-        if not todo or limit and ran==limit: return why
+        todo = [t for t in trials([*results, *refused.values()]) if t.name not in names|refused.keys()]
+        if not todo or limit and ran==limit: return {name: r['why'] for name,r in refused.items()}
         for t in todo:
             with _claim(Path(folder)/'trials'/t.name) as mine:
                 if not mine: continue
                 notify(f'\n== {t.name}: {len(names)} done, {len(todo)} known to be left ==')
                 try: run_trial(t, base, folder)
                 except InputError as e:
-                    why[t.name] = str(e)
-                    refused.append(dict(name=t.name, label=t.label, seed=t.seed, rate=t.rate, valid_loss=math.inf))
-                    if {o.name for o in trials(results+refused) if o.label=='transformer'}<=why.keys(): raise
+                    refused[t.name] = dict(label=t.label, seed=t.seed, rate=t.rate, valid_loss=math.inf, why=str(e))
+                    known = trials([*results, *refused.values()])
+                    if {o.name for o in known if o.label=='transformer'}<=refused.keys(): raise
                     notify(f'{t.name} is left out: {e}')
             ran += 1
             break
