@@ -1,0 +1,237 @@
+"""The ladder of an hour: single changes of the recipe of `small`, each trained for some minutes of one core, and judged by the validation set.
+
+    python bench/rungs.py runs/rungs --data data/open --minutes 8 --json results/rungs.json
+
+`--data` is a folder such as `kotrans-split-data` makes, or a user's own. As many trainings run side by side as there are cores, each bound to one, so that what else the machine
+does takes from all. Encoding is outside the clock. A rung that is in the folder already is not trained again, so the command goes on where it was interrupted.
+
+A rung is its parent's recipe and one change: config fields, or a patch (`PATCHES`) that puts another form in the place of the library's, so that a change that brings nothing needs
+no switch there. What is compared is the unsmoothed loss of the target sentences in bits a character, which does not depend on how a vocabulary cuts them. `gain` is how many bits less
+than the parent with the same seed, `interval` the half of its 95% over sentences; what another seed makes of it, only other seeds say: `--seeds`, `--only`.
+"""
+import argparse,json,math,os,shutil,subprocess,sys,threading
+from pathlib import Path
+
+BASE = dict(optimizer='muon', lr_decay='linear', ema_decay=0., dropout=.1, warmup_steps=40, lr_factor=.57)
+RUNGS = {               # name → parent, config fields, patches, where it comes from
+    'muon':                 (None, BASE, [], 'Jordan et al. 2024, with the settings that won ten minutes of bench/compare_hf.py'),
+    'preset':               ('muon', dict(optimizer='adam', lr_decay='noam', ema_decay=.999, dropout=.2, warmup_steps=1000, lr_factor=1.), [], 'preset `small`: the paper, pre-norm'),
+    'adam, linear':         ('muon', dict(optimizer='adam', lr_factor=.3), [], 'half the rate'),
+    'rate × 2':             ('muon', dict(lr_factor=1.14), [], ''),
+    'rate × 0.5':           ('muon', dict(lr_factor=.285), [], ''),
+    'batch 1,024':          ('muon', dict(batch_tokens=1024), [], ''),
+    'batch 4,096':          ('muon', dict(batch_tokens=4096), [], ''),
+    'dropout 0':            ('muon', dict(dropout=0.), [], ''),
+    'dropout 0.2':          ('muon', dict(dropout=.2), [], ''),
+    'no smoothing':         ('muon', dict(label_smoothing=0.), [], ''),
+    'vocabularies 4,000':   ('muon', dict(src_vocab_size=4000, tgt_vocab_size=4000), [], ''),
+    'vocabularies 16,000':  ('muon', dict(src_vocab_size=16000, tgt_vocab_size=16000), [], ''),
+    'morphemes':            ('muon', dict(morphemes=True), [], 'words cut at morphemes before SentencePiece'),
+    'one vocabulary':       ('muon', dict(shared_vocab=True, src_vocab_size=16000, tgt_vocab_size=16000), [], 'tied three ways (Press and Wolf 2017)'),
+    'subword sampling 0.1': ('muon', dict(subword_sampling_alpha=.1), [], 'Kudo 2018'),
+    'layers 6+1':           ('muon', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
+    'layers 2+2':           ('muon', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
+    'width 192':            ('muon', dict(d_model=192, d_ff=768), [], ''),
+    'width 384':            ('muon', dict(d_model=384, d_ff=1536, num_heads=6), [], ''),
+    'inner width 512':      ('muon', dict(d_ff=512), [], ''),
+    'norm after':           ('muon', dict(norm_first=False), [], 'the paper, section 3.1'),
+    'weight decay 0.1':     ('muon', dict(weight_decay=.1), [], 'Liu et al. 2025'),
+    'beta2 0.999':          ('muon', dict(adam_beta2=.999), [], 'of what Adam moves: embeddings, norms, biases'),
+    'ReLU squared':         ('muon', {}, ['relu2'], 'So et al. 2021'),
+    'SwiGLU':               ('muon', {}, ['swiglu'], 'Shazeer 2020, with as many parameters'),
+    'RMSNorm':              ('muon', {}, ['rmsnorm'], 'Zhang and Sennrich 2019'),
+    'rotary positions':     ('muon', {}, ['rotary'], 'Su et al. 2021, in self-attention'),
+    'zero at the end':      ('muon', {}, ['zero'], 'last matrix of each sublayer starts as zeros (Zhang et al. 2019)'),
+    'embeddings × 3':       ('muon', {}, ['embeddings'], "Adam's parameters move three times as far"),
+    'level, then down':     ('muon', {}, ['wsd'], 'the rate stays at its peak until 60% of the run, then falls to zero (Hu et al. 2024)'),
+    'R-Drop':               ('muon', {}, ['rdrop'], 'Liang et al. 2021, α = 1: each batch twice, by two dropout masks'),
+}
+PATCHES = {}
+
+def lineage(name): # Config fields and patches of a rung, its ancestors' included
+    parent,fields,patches,_ = RUNGS[name]
+    if parent is None: return dict(fields),list(patches)
+    f,p = lineage(parent)
+    return f|fields,p+patches
+
+def patch(f):
+    PATCHES[f.__name__] = f
+    return f
+
+@patch
+def relu2():
+    from kotrans import layers
+    layers.FeedForward.forward = lambda self, x: self.linear2(layers.F.relu(self.linear1(x)).square())
+
+@patch
+def swiglu():
+    from kotrans import layers
+    nn,F = layers.nn,layers.F
+    def init(self, d_model, d_ff):
+        nn.Module.__init__(self)
+        inner = d_ff*2//3//16*16
+        self.linear1,self.gate,self.linear2 = nn.Linear(d_model, inner), nn.Linear(d_model, inner), nn.Linear(inner, d_model)
+    layers.FeedForward.__init__ = init
+    layers.FeedForward.forward = lambda self, x: self.linear2(F.silu(self.gate(x))*self.linear1(x))
+
+@patch
+def rmsnorm():
+    import torch
+    torch.nn.LayerNorm = torch.nn.RMSNorm
+
+@patch
+def rotary():
+    import torch
+    from kotrans.attention import MultiHeadAttention
+    from kotrans.layers import PositionalEncoding
+    PositionalEncoding.forward = lambda self, x, start=0: x
+    def turned(x): # [batch, heads, len, head_dim]
+        half = x.size(-1)//2
+        angle = torch.arange(x.size(2))[:,None]*10000.**(-torch.arange(half)/half)        # [len, half]
+        a,b = x.split(half, -1)
+        return torch.cat([a*angle.cos()-b*angle.sin(), a*angle.sin()+b*angle.cos()], -1)
+    plain = MultiHeadAttention.forward
+    def forward(self, query, key=None, value=None, mask=None, need_weights=False):
+        if key is not None: return plain(self, query, key, value, mask, need_weights)
+        kv,F = self.project_kv(query),torch.nn.functional
+        out = F.scaled_dot_product_attention(turned(self.split_heads(self.q_proj(query))), turned(kv.keys), kv.values, mask)
+        return self.out_proj(self.merge_heads(out))
+    MultiHeadAttention.forward = forward
+
+@patch
+def zero():
+    import torch
+    from kotrans import attention,layers,transformer
+    plain = transformer.init_weights
+    def init_weights(model):
+        plain(model)
+        with torch.no_grad():
+            for m in model.modules():
+                if isinstance(m, layers.FeedForward): m.linear2.weight.zero_()
+                if isinstance(m, attention.MultiHeadAttention): m.out_proj.weight.zero_()
+    transformer.init_weights = init_weights
+
+@patch
+def embeddings():
+    from kotrans.since_2017 import Muon
+    plain = Muon.step
+    def step(self, closure=None):
+        rest = self.param_groups[:-1]
+        for g in rest: g['lr'] *= 3
+        loss = plain(self, closure)
+        for g in rest: g['lr'] /= 3
+        return loss
+    Muon.step = step
+
+@patch
+def wsd():
+    from kotrans.noam import LinearDecayLR
+    plain = LinearDecayLR.line
+    LinearDecayLR.line = lambda self, step: min(1., plain(self, step)/.4)
+
+@patch
+def rdrop():
+    import torch
+    from kotrans.fused_loss import FusedModelWithLoss
+    from kotrans.label_smoothing import LossSums
+    plain,F = FusedModelWithLoss.forward,torch.nn.functional
+    def forward(self, src, tgt):
+        if not self.training: return plain(self, src, tgt)
+        logits = self.model(src.repeat(2, 1), tgt[:, :-1].repeat(2, 1))
+        wanted = tgt[:, 1:]
+        sums = self.criterion(logits, wanted.repeat(2, 1))
+        a,b = logits.log_softmax(-1).chunk(2)
+        real = (wanted!=0)[...,None]
+        apart = ((a.exp()-b.exp())*(a-b)*real).sum()/2            # both directions of the divergence, half each
+        return LossSums(sums.loss/2+apart/2, sums.nll/2, sums.num_tokens//2)
+    FusedModelWithLoss.forward = forward
+
+def rung_config(a, name, seed, fields):
+    from kotrans import preset
+    out = Path(a.folder)
+    c = preset('small', data_dir=a.data, device='cpu', seed=seed, num_epochs=1000, max_minutes=a.minutes, save_every=0, keep_checkpoints=1).replace(**fields)
+    words = f"{c.src_vocab_size}-{c.tgt_vocab_size}{'-shared'*c.shared_vocab}{'-morphemes'*c.morphemes}"
+    own = out/'runs'/f'{name}-{seed}'
+    return c.replace(vocab_dir=str(out/'vocab'/words), encoded_dir=str(out/'encoded'/words), checkpoint_dir=str(own/'checkpoints'), log_dir=str(own/'logs'))
+
+def train(a):
+    "The one rung of --only with the one seed of --seeds, on the core --core"
+    os.sched_setaffinity(0, {a.core})
+    import numpy as np,torch
+    torch.set_num_threads(1)
+    fields,patches = lineage(a.only)
+    for p in patches: PATCHES[p]()
+    import kotrans
+    from kotrans.checkpoint import load_checkpoint
+    from kotrans.evaluation import sentence_losses
+    from kotrans.pipeline import machine_info,make_trainer
+    seed = int(a.seeds)
+    c = rung_config(a, a.only, seed, fields)
+    trainer = make_trainer(c, progress=False)
+    history = trainer.train()
+    trainer.model.load_state_dict(load_checkpoint(Path(c.checkpoint_dir)/'best_model.pt')['weights'])
+    losses = sentence_losses(trainer.model.eval(), trainer.valid_loader.corpus)
+    lines = Path(a.data, 'validation.en').read_text('utf-8').splitlines()
+    assert len(losses)==len(lines), 'a pair was left out'
+    nats,tokens = losses.sum(0)
+    characters = sum(len(l)+1 for l in lines)
+    np.save(Path(a.folder)/'runs'/f'{a.only}-{seed}'/'losses.npy', losses[:,0])
+    seconds = sum(r['seconds'] for r in history)
+    return dict(name=a.only, seed=seed, minutes=a.minutes, fields=fields, patches=patches, kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0], **machine_info(),
+        parameters=sum(p.numel() for p in trainer.model.parameters()), steps=trainer.step, epochs=len(history), tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in history)),
+        seconds=seconds, valid_ppl=math.exp(nats/tokens), bits=nats/math.log(2)/characters, characters=characters)
+
+def compared(folder, rows):
+    "The rows, each with what it gains over its parent with the same seed"
+    import numpy as np
+    done = {(r['name'], r['seed']): r for r in rows}
+    nats = lambda r: np.load(Path(folder)/'runs'/f"{r['name']}-{r['seed']}"/'losses.npy')
+    for r in rows:
+        parent,_,_,source = RUNGS[r['name']]
+        r |= dict(parent=parent, source=source)
+        if (parent, r['seed']) not in done: continue
+        less = (nats(done[parent, r['seed']])-nats(r))/math.log(2)
+        r |= dict(gain=float(less.sum()/r['characters']), interval=float(1.96*less.std(ddof=1)*len(less)**.5/r['characters']))
+    return rows
+
+def run(a):
+    from kotrans.files import write_json
+    from kotrans.pipeline import prepare
+    folder = Path(a.folder)
+    wanted = [(n, int(s)) for s in a.seeds.split(',') for n in (a.only.split(';') if a.only else RUNGS)]
+    for n,s in wanted: prepare(rung_config(a, n, s, lineage(n)[0]))
+    record = lambda n, s: folder/'runs'/f'{n}-{s}'/'rung.json'
+    queue,lock = [w for w in wanted if not record(*w).exists()],threading.Lock()
+    def work(core):
+        while True:
+            with lock:
+                if not queue: return
+                n,s = queue.pop(0)
+            command = [sys.executable, __file__, a.folder, '--data', a.data, '--minutes', str(a.minutes), '--only', n, '--seeds', str(s), '--core', str(core)]
+            shutil.rmtree(record(n, s).parent, ignore_errors=True)            # interrupted
+            record(n, s).parent.mkdir(parents=True)
+            with open(record(n, s).with_name('log.txt'), 'w') as log: failed = subprocess.run(command, stdout=log, stderr=log).returncode
+            print(f"{n}, seed {s}: {'failed, see '+str(record(n, s).with_name('log.txt')) if failed else json.loads(record(n, s).read_text())['bits']}", flush=True)
+    workers = [threading.Thread(target=work, args=(c,)) for c in sorted(os.sched_getaffinity(0))]
+    for w in workers: w.start()
+    for w in workers: w.join()
+    rows = compared(folder, [json.loads(p.read_text('utf-8')) for p in sorted(folder.glob('runs/*/rung.json'))])
+    for r in sorted(rows, key=lambda r: r['bits']):
+        print(f"{r['name']:24} {r['seed']} {r['bits']:.4f} {r.get('gain', 0):+.4f} ± {r.get('interval', 0):.4f} ppl {r['valid_ppl']:.1f} {r['steps']} steps {r['tokens']:,} tokens")
+    if a.json: write_json(a.json, rows)
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('folder')
+    p.add_argument('--data', required=True, help='folder with train, validation, test')
+    p.add_argument('--minutes', type=float, default=8)
+    p.add_argument('--seeds', default='1')
+    p.add_argument('--only', default='', help='names of rungs, with ; between')
+    p.add_argument('--json')
+    p.add_argument('--core', type=int, help=argparse.SUPPRESS)
+    a = p.parse_args()
+    if a.core is None: return run(a)
+    found = train(a)
+    Path(a.folder, 'runs', f'{a.only}-{a.seeds}', 'rung.json').write_text(json.dumps(found), 'utf-8')
+
+if __name__=='__main__': main()
