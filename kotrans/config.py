@@ -398,11 +398,15 @@ def _recurrent_layers(c):
     return cells + 2*d*d+d + n*d*(d//2+1) + d*(3*d+1)       # attention, first state, readout
 
 # %% ../nbs/02_config.ipynb #02c0b003
+_CONTAINER_LIMITS = ('/sys/fs/cgroup/memory.max',                   # Linux control groups, version 2
+                     '/sys/fs/cgroup/memory/memory.limit_in_bytes') # and version 1
 def machine_memory()->float: # Bytes; infinite where the system does not say
-    "The memory that this process may have: what the machine has, or the limit that was set for the process"
+    "The memory that this process may have: what the machine has, or what its container or its own limit allows"
     known = []
     with suppress(AttributeError, ValueError, OSError):
         known.append(os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES'))
+    for limit in _CONTAINER_LIMITS:
+        with suppress(ValueError, OSError): known.append(int(Path(limit).read_text()))     # `max` stands for none
     with suppress(ImportError, OSError):
         import resource
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
