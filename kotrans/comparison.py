@@ -21,6 +21,7 @@ from .checkpoint import MAY_CHANGE,newest_checkpoint,numbered,STEPS
 from .cli import run_command
 from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfig,TokensConfig,TransformerConfig,
                             VocabularyConfig,parameter_count)
+from .encoding import encode_split
 from .evaluation import compare_systems
 from .files import InputError,atomic_write,file_sha256,lock_file,notify,printable,write_json,write_lines
 from .pipeline import corpus_scores,machine_info,make_trainer,prepare,run_config,test_sets
@@ -117,19 +118,29 @@ def sweep_trials(
     return [Trial(label, s, 1., f) for label,f in [('transformer', {}), *rows] for s in seeds]
 
 # %% ../nbs/53_comparison.ipynb #128311b6
+@contextmanager
+def _alone(folder):
+    "Wait until no other process makes what the trials of a comparison share"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder/'.making', 'ab') as f:
+        while not lock_file(f): time.sleep(.1)
+        yield
+
 def trial_config(
     trial:Trial, # Which training
     base:TransformerConfig, # What it differs from
     folder, # The comparison's folder
 )->TransformerConfig: # All its numbers
-    "The config of a trial; text and vocabularies are made, if they are missing"
+    "The config of a trial; text, vocabularies and encoded text are made, if they are missing"
     def made(c):
-        "With the vocabularies of these sizes"
+        "With the vocabularies of these sizes, and the text encoded by them"
         kind = c.tokenizer_type + '-shared'*c.shared_vocab + '-morphemes'*c.morphemes
         name = f'{c.src_vocab_size}-{c.tgt_vocab_size}-{kind}'
         c = c.replace(vocab_dir=f'{folder}/vocab/{name}', encoded_dir=f'{folder}/encoded/{name}')
-        prepare(c)
-        src,tgt = load_tokenizers(c.vocab_dir, c.shared_vocab)
+        with _alone(Path(c.vocab_dir).parent):
+            prepare(c)
+            src,tgt = load_tokenizers(c.vocab_dir, c.shared_vocab)
+            for part in ('train', 'validation'): encode_split(c, part, src, tgt)
         return c.replace(src_vocab_size=len(src), tgt_vocab_size=len(tgt))
     c = made(base.replace(**trial.fields))
     if trial.same_size: c = same_size(c, parameter_count(made(base)))
