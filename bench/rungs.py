@@ -27,7 +27,7 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'vocabularies 4,000':   ('muon', dict(src_vocab_size=4000, tgt_vocab_size=4000), [], ''),
     'vocabularies 16,000':  ('muon', dict(src_vocab_size=16000, tgt_vocab_size=16000), [], ''),
     'morphemes':            ('muon', dict(morphemes=True), [], 'words cut at morphemes before SentencePiece'),
-    'one vocabulary':       ('muon', dict(shared_vocab=True, src_vocab_size=16000, tgt_vocab_size=16000), [], 'tied three ways (Press and Wolf 2017)'),
+    'one vocabulary':       ('muon', dict(shared_vocab=True), [], 'tied three ways (Press and Wolf 2017)'),
     'subword sampling 0.1': ('muon', dict(subword_sampling_alpha=.1), [], 'Kudo 2018'),
     'layers 6+1':           ('muon', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
     'layers 2+2':           ('muon', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),

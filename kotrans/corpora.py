@@ -317,8 +317,9 @@ def hub_splits(
                       for i,row in enumerate(rows, 1)] for split,rows in loaded.items()}
     if not any(splits.values()): raise InputError(f'source {name}: holds no pairs')
     if 'train' in splits and len(splits)>1:
-        usual = {'dev': 'validation', 'valid': 'validation'}
-        return Splits({usual.get(split, split): pairs for split,pairs in splits.items()})
+        usual,found = {'dev': 'validation', 'valid': 'validation'},{}
+        for split,pairs in splits.items(): found.setdefault(usual.get(split, split), []).extend(pairs)
+        return Splits(found)
     return Splits(dict(pairs=[pair for pairs in splits.values() for pair in pairs]))
 
 # %% ../nbs/21_corpora.ipynb #33a49f9c
