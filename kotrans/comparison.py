@@ -601,7 +601,7 @@ def _base(preset, config, device, fields):
 def compare(
     folder:str='comparison', # Where everything is kept; a folder that is there is gone on with
     /,
-    what:str='ladder', # ladder, sweeps, all, or by name: dropout,depth; or changes: dropout=0.15,d_ff=512+num_heads=8
+    what:str='ladder', # ladder, sweeps, all, or, with commas between, sweeps by name and changes such as dropout=0.15
     seeds:str='1,2,3', # Seeds, with commas between
     rates:str='0.25,0.5,1', # Multiples of lr_factor that each model of the ladder is tried with
     limit:int=0, # Stop after so many trainings; 0 runs all
