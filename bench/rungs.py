@@ -32,6 +32,8 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'layers 6+1':           ('muon', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
     'layers 2+2':           ('muon', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
     'width 192':            ('muon', dict(d_model=192, d_ff=768), [], ''),
+    'width 192, layers 2+2':('muon', dict(d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], ''),
+    'width 128':            ('muon', dict(d_model=128, d_ff=512), [], ''),
     'width 384':            ('muon', dict(d_model=384, d_ff=1536, num_heads=6), [], ''),
     'inner width 512':      ('muon', dict(d_ff=512), [], ''),
     'norm after':           ('muon', dict(norm_first=False), [], 'the paper, section 3.1'),
@@ -195,11 +197,16 @@ def compared(folder, rows):
     return rows
 
 def run(a):
+    from kotrans.encoding import encode_split
     from kotrans.files import write_json
     from kotrans.pipeline import prepare
+    from kotrans.tokenizer import load_tokenizers
     folder = Path(a.folder)
     wanted = [(n, int(s)) for s in a.seeds.split(',') for n in (a.only.split(';') if a.only else RUNGS)]
-    for n,s in wanted: prepare(rung_config(a, n, s, lineage(n)[0]))
+    for n,s in wanted:
+        c = rung_config(a, n, s, lineage(n)[0])
+        prepare(c)
+        for part in ('train', 'validation'): encode_split(c, part, *load_tokenizers(c.vocab_dir, c.shared_vocab))
     record = lambda n, s: folder/'runs'/f'{n}-{s}'/'rung.json'
     queue,lock = [w for w in wanted if not record(*w).exists()],threading.Lock()
     def work(core):
