@@ -48,10 +48,15 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'level, then down':     ('muon', {}, ['wsd'], 'the rate stays at its peak until 60% of the run, then falls to zero (Hu et al. 2024)'),
     'R-Drop':               ('muon', {}, ['rdrop'], 'Liang et al. 2021, α = 1: each batch twice, by two dropout masks'),
 }
+HOURS = {               # the same for --minutes 60, by --only: what six minutes can't tell
+    'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), [], 'the recipe that won ten minutes of bench/compare_hf.py'),
+    'hour, width 192':      ('hour', dict(d_model=192, d_ff=768), [], ''),
+    'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
+}
 PATCHES = {}
 
 def lineage(name): # Config fields and patches of a rung, its ancestors' included
-    parent,fields,patches,_ = RUNGS[name]
+    parent,fields,patches,_ = (RUNGS | HOURS)[name]
     if parent is None: return dict(fields),list(patches)
     f,p = lineage(parent)
     return f|fields,p+patches
@@ -177,11 +182,23 @@ def train(a):
     assert len(losses)==len(lines), 'a pair was left out'
     nats,tokens = losses.sum(0)
     characters = sum(len(l)+1 for l in lines)
+    scores = {}
+    if a.score and 'rotary' not in patches:           # whose decoding with a cache isn't patched
+        from kotrans.comparison import scores_with_intervals
+        from kotrans.tokenizer import load_tokenizers
+        from kotrans.translator import Translator
+        tokenizers = load_tokenizers(c.vocab_dir, c.shared_vocab)
+        translator = Translator(trainer.model, *tokenizers, method='beam', beam_size=a.beam, length_penalty=a.length_penalty)
+        for text in a.score:
+            label,path = text.split('=')
+            ko,en = (Path(f'{path}.{lang}').read_text('utf-8').split('\n')[:-1] for lang in ('ko', 'en'))
+            scores[label] = scores_with_intervals(translator.translate(ko), en)
     np.save(Path(a.folder)/'runs'/f'{a.only}-{seed}'/'losses.npy', losses[:,0])
     seconds = sum(r['seconds'] for r in history)
     return dict(name=a.only, seed=seed, minutes=a.minutes, fields=fields, patches=patches, kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0], **machine_info(),
         parameters=sum(p.numel() for p in trainer.model.parameters()), steps=trainer.step, epochs=len(history), tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in history)),
-        seconds=seconds, valid_ppl=math.exp(nats/tokens), bits=nats/math.log(2)/characters, characters=characters)
+        seconds=seconds, valid_ppl=math.exp(nats/tokens), bits=nats/math.log(2)/characters, characters=characters,
+        **(dict(scores=scores, beam=a.beam, length_penalty=a.length_penalty) if scores else {}))
 
 def compared(folder, rows):
     "The rows, each with what it gains over its parent with the same seed"
@@ -189,7 +206,7 @@ def compared(folder, rows):
     done = {(r['name'], r['seed']): r for r in rows}
     nats = lambda r: np.load(Path(folder)/'runs'/f"{r['name']}-{r['seed']}"/'losses.npy')
     for r in rows:
-        parent,_,_,source = RUNGS[r['name']]
+        parent,_,_,source = (RUNGS | HOURS)[r['name']]
         r |= dict(parent=parent, source=source)
         if (parent, r['seed']) not in done: continue
         less = (nats(done[parent, r['seed']])-nats(r))/math.log(2)
@@ -208,17 +225,19 @@ def run(a):
         prepare(c)
         for part in ('train', 'validation'): encode_split(c, part, *load_tokenizers(c.vocab_dir, c.shared_vocab))
     record = lambda n, s: folder/'runs'/f'{n}-{s}'/'rung.json'
-    queue,lock = [w for w in wanted if not record(*w).exists()],threading.Lock()
+    queue,lock,failed = [w for w in wanted if not record(*w).exists()],threading.Lock(),[]
     def work(core):
         while True:
             with lock:
                 if not queue: return
                 n,s = queue.pop(0)
-            command = [sys.executable, __file__, a.folder, '--data', a.data, '--minutes', str(a.minutes), '--only', n, '--seeds', str(s), '--core', str(core)]
+            command = [sys.executable, __file__, a.folder, '--data', a.data, '--minutes', str(a.minutes), '--only', n, '--seeds', str(s), '--core', str(core),
+                       '--beam', str(a.beam), '--length-penalty', str(a.length_penalty), *(f'--score={t}' for t in a.score)]
             shutil.rmtree(record(n, s).parent, ignore_errors=True)            # interrupted
             record(n, s).parent.mkdir(parents=True)
-            with open(record(n, s).with_name('log.txt'), 'w') as log: failed = subprocess.run(command, stdout=log, stderr=log).returncode
-            print(f"{n}, seed {s}: {'failed, see '+str(record(n, s).with_name('log.txt')) if failed else json.loads(record(n, s).read_text())['bits']}", flush=True)
+            with open(record(n, s).with_name('log.txt'), 'w') as log: wrong = subprocess.run(command, stdout=log, stderr=log).returncode
+            if wrong: failed.append(f"{n}, seed {s}: failed, see {record(n, s).with_name('log.txt')}")
+            print(failed[-1] if wrong else f"{n}, seed {s}: {json.loads(record(n, s).read_text())['bits']:.4f}", flush=True)
     workers = [threading.Thread(target=work, args=(c,)) for c in sorted(os.sched_getaffinity(0))]
     for w in workers: w.start()
     for w in workers: w.join()
@@ -226,6 +245,7 @@ def run(a):
     for r in sorted(rows, key=lambda r: r['bits']):
         print(f"{r['name']:24} {r['seed']} {r['bits']:.4f} {r.get('gain', 0):+.4f} ± {r.get('interval', 0):.4f} ppl {r['valid_ppl']:.1f} {r['steps']} steps {r['tokens']:,} tokens")
     if a.json: write_json(a.json, rows)
+    if failed: sys.exit('\n'.join(failed))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -234,6 +254,9 @@ def main():
     p.add_argument('--minutes', type=float, default=8)
     p.add_argument('--seeds', default='1')
     p.add_argument('--only', default='', help='names of rungs, with ; between')
+    p.add_argument('--score', action='append', default=[], help='NAME=PATH: translate PATH.ko afterwards, and compare it with PATH.en; may be given again')
+    p.add_argument('--beam', type=int, default=5)
+    p.add_argument('--length-penalty', type=float, default=1)
     p.add_argument('--json')
     p.add_argument('--core', type=int, help=argparse.SUPPRESS)
     a = p.parse_args()
