@@ -108,7 +108,9 @@ def sweeps(
 
 # %% ../nbs/53_comparison.ipynb #53a1c0e0
 _MAY_TURN = {f.name for part in (OptimizerConfig, BatchConfig, TokensConfig, VocabularyConfig, ModelConfig)
-             for f in dataclasses.fields(part)}
+             for f in dataclasses.fields(part)} - {
+    'max_len', 'character_coverage', 'shards_per_epoch', 'keep_shards',     # trials share text and vocabularies
+    'model', 'cell', 'reverse_source'}                                      # these are the ladder's
 _KINDS = {bool: 'true or a false', int: 'whole number', float: 'number', str: 'word'}
 
 def own_change(
@@ -129,6 +131,8 @@ def own_change(
     try: changed = base.replace(**found)
     except InputError as e: raise InputError(f'what {label}: {e}') from None
     if changed==base: raise InputError(f'what {label}: that is the base config')
+    if 'batch_size' in found and changed.batch_tokens:
+        raise InputError(f'what {label}: tokens count here; change batch_tokens={changed.batch_tokens}')
     return label,found
 
 # %% ../nbs/53_comparison.ipynb #c6b60d19
