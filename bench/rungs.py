@@ -46,12 +46,17 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'zero at the end':      ('muon', {}, ['zero'], 'last matrix of each sublayer starts as zeros (Zhang et al. 2019)'),
     'embeddings × 3':       ('muon', {}, ['embeddings'], "Adam's parameters move three times as far"),
     'level, then down':     ('muon', {}, ['wsd'], 'the rate stays at its peak until 60% of the run, then falls to zero (Hu et al. 2024)'),
+    'dropout inside':       ('muon', {}, ['inside'], 'of attention weights and after the ReLU too, a tenth each (as tensor2tensor does it)'),
     'R-Drop':               ('muon', {}, ['rdrop'], 'Liang et al. 2021, α = 1: each batch twice, by two dropout masks'),
 }
 HOURS = {               # the same for --minutes 60, by --only: what six minutes can't tell
     'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), [], 'the recipe that won ten minutes of bench/compare_hf.py'),
     'hour, width 192':      ('hour', dict(d_model=192, d_ff=768), [], ''),
     'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
+    'hour, width 192, dropout inside': ('hour, width 192', {}, ['inside'], ''),
+    'hour, width 192, subword sampling 0.3': ('hour, width 192', dict(subword_sampling_alpha=.3), [], ''),
+    'hour, width 192, embeddings × 3': ('hour, width 192', {}, ['embeddings'], ''),
+    'hour, width 192, R-Drop': ('hour, width 192', {}, ['rdrop'], ''),
 }
 PATCHES = {}
 
@@ -135,6 +140,13 @@ def wsd():
     from kotrans.noam import LinearDecayLR
     plain = LinearDecayLR.line
     LinearDecayLR.line = lambda self, step: min(1., plain(self, step)/.4)
+
+@patch
+def inside():
+    from kotrans import attention,layers
+    F,plain = layers.F,attention.MultiHeadAttention.__init__
+    attention.MultiHeadAttention.__init__ = lambda self, d_model, num_heads, dropout=0., bias=True: plain(self, d_model, num_heads, .1, bias)
+    layers.FeedForward.forward = lambda self, x: self.linear2(F.dropout(F.relu(self.linear1(x)), .1, self.training))
 
 @patch
 def rdrop():
