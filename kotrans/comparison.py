@@ -110,8 +110,8 @@ def sweeps(
 _MAY_TURN = {f.name for part in (OptimizerConfig, BatchConfig, TokensConfig, VocabularyConfig, ModelConfig)
              for f in dataclasses.fields(part)} - {
     'max_len', 'character_coverage', 'shards_per_epoch', 'keep_shards',     # trials share text and vocabularies
-    'model', 'cell', 'reverse_source'}                                      # these are the ladder's
-_KINDS = {bool: 'true or a false', int: 'whole number', float: 'number', str: 'word'}
+    'model', 'cell', 'reverse_source', 'compile', 'on_oversized_pair'}      # the ladder's, and what changes no score
+_KINDS = {bool: 'neither true nor false', int: 'no whole number', float: 'no number', str: 'no word'}
 
 def own_change(
     text:str, # Such as `dropout=0.15`, or `num_encoder_layers=6+num_decoder_layers=1`
@@ -121,18 +121,20 @@ def own_change(
     found,words = {},{'true': True, 'false': False}
     for part in re.split(r'\+(?=\s*[A-Za-z_])', text):
         name,value = (printable(s.strip(), 40) for s in part.partition('=')[::2])
-        if name not in _MAY_TURN:
-            raise InputError(f'what {name}: no field that may be changed{nearest(name, _MAY_TURN)}')
+        if name not in _MAY_TURN or name in found:
+            fixed = 'the same for all trials' if hasattr(base, name) else f'no such field{nearest(name, _MAY_TURN)}'
+            raise InputError(f'what {name}: ' + ('given twice' if name in found else fixed))
         kind = type(getattr(base, name))
         try: found[name] = words[value.lower()] if kind is bool else kind(value)
         except (KeyError, ValueError):
-            raise InputError(f'what {name}: {value or "nothing"} is not a {_KINDS[kind]}') from None
+            raise InputError(f'what {name}: {value or "nothing"} is {_KINDS[kind]}') from None
     label = '+'.join(f'{k}={v}' for k,v in found.items())
     try: changed = base.replace(**found)
     except InputError as e: raise InputError(f'what {label}: {e}') from None
     if changed==base: raise InputError(f'what {label}: that is the base config')
-    if 'batch_size' in found and changed.batch_tokens:
-        raise InputError(f'what {label}: tokens count here; change batch_tokens={changed.batch_tokens}')
+    for name,other,counts in (('batch_size', 'batch_tokens', changed.batch_tokens),
+                              ('src_vocab_size', 'tgt_vocab_size', changed.shared_vocab)):
+        if name in found and counts: raise InputError(f'what {label}: {name} counts for nothing here; change {other}')
     return label,found
 
 # %% ../nbs/53_comparison.ipynb #c6b60d19
@@ -152,7 +154,9 @@ def _alone(folder):
     "Wait until no other process makes what the trials of a comparison share"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder/'.making', 'ab') as f:
-        while not lock_file(f): time.sleep(.1)
+        if not lock_file(f):
+            notify(f'{folder.parent}: another process is making what the trials share; waiting')
+            while not lock_file(f): time.sleep(.1)
         yield
 
 def trial_config(
@@ -174,7 +178,7 @@ def trial_config(
     c = made(base.replace(**trial.fields))
     if trial.same_size: c = same_size(c, parameter_count(made(base)))
     own = Path(folder)/'trials'/trial.name
-    return c.replace(lr_factor=base.lr_factor*trial.rate, seed=trial.seed, checkpoint_dir=str(own/'checkpoints'),
+    return c.replace(lr_factor=c.lr_factor*trial.rate, seed=trial.seed, checkpoint_dir=str(own/'checkpoints'),
                      log_dir=str(own/'logs'), save_every=0, keep_checkpoints=1)
 
 # %% ../nbs/53_comparison.ipynb #263e1beb
@@ -573,14 +577,14 @@ def _numbers(text, name, kind):
 def _wanted(what, base):
     "Names of the sweeps that were asked for, and whether the ladder was"
     names,known = [w.strip() for w in what.split(',') if w.strip()],sweeps(base)
-    if what=='all': return True, [*known]
     for name in names:
         if '=' in name: own_change(name, base)
-        elif name not in (*known, 'ladder', 'sweeps'):
+        elif name not in (*known, 'ladder', 'sweeps', 'all'):
             raise InputError(f'what {printable(name, 40)}: all, ladder, sweeps, a change such as dropout=0.15, or of '
                              'these with commas between: ' + ', '.join(known))
-    rest = [n for n in names if n not in ('ladder', 'sweeps')]
-    return 'ladder' in names, [*dict.fromkeys([*known, *rest] if 'sweeps' in names else rest)]
+    rest = [n for n in names if n not in ('ladder', 'sweeps', 'all')]
+    sweep_all = not {'sweeps', 'all'}.isdisjoint(names)
+    return not {'ladder', 'all'}.isdisjoint(names), [*dict.fromkeys([*known, *rest] if sweep_all else rest)]
 
 # %% ../nbs/53_comparison.ipynb #21818f9a
 def check_shown(
