@@ -1,15 +1,17 @@
 """The ladder of an hour: single changes of the recipe of `small`, each trained for some minutes of one core, and judged by the validation set.
 
-    python bench/rungs.py runs/rungs --data data/open --minutes 8 --json results/rungs.json
+    python bench/rungs.py runs/rungs --data data/open --minutes 6 --only 'muon;dropout 0;width 192' --json results/rungs.json
+    python bench/rungs.py runs/hours --data data/open --minutes 59.5 --only 'hour;hour, width 192' --score test=data/open/test --json results/rungs_hour.json
 
-`--data` is a folder such as `kotrans-split-data` makes, or a user's own. As many trainings run side by side as there are cores, each bound to one, so that what else the machine
-does takes from all. Encoding is outside the clock. A rung that is in the folder already is not trained again, so the command goes on where it was interrupted.
+`--data` is a folder such as `kotrans-split-data` makes, or a user's own. Without `--only` all of `RUNGS` are trained. As many trainings run side by side as there are cores, each
+bound to one, so that what else the machine does takes from all. Encoding is outside the clock. A rung that is in the folder already is not trained again, so the command goes on
+where it was interrupted; with other minutes, text or recipe it asks for another folder. `--epochs` in place of `--minutes` gives equal text instead of equal time.
 
 A rung is its parent's recipe and one change: config fields, or a patch (`PATCHES`) that puts another form in the place of the library's, so that a change that brings nothing needs
 no switch there. What is compared is the unsmoothed loss of the target sentences in bits a character, which does not depend on how a vocabulary cuts them. `gain` is how many bits less
-than the parent with the same seed, `interval` the half of its 95% over sentences; what another seed makes of it, only other seeds say: `--seeds`, `--only`.
+than the parent with the same seed, `interval` the half of its 95% over sentences; what another seed makes of it, only other seeds say: `--seeds`.
 """
-import argparse,json,math,os,shutil,subprocess,sys,threading
+import argparse,hashlib,json,math,os,shutil,signal,subprocess,sys,threading
 from pathlib import Path
 
 BASE = dict(optimizer='muon', lr_decay='linear', ema_decay=0., dropout=.1, warmup_steps=40, lr_factor=.57)
@@ -49,7 +51,7 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'dropout inside':       ('muon', {}, ['inside'], 'of attention weights and after the ReLU too, a tenth each (as tensor2tensor does it)'),
     'R-Drop':               ('muon', {}, ['rdrop'], 'Liang et al. 2021, α = 1: each batch twice, by two dropout masks'),
 }
-HOURS = {               # the same for --minutes 60, by --only: what six minutes can't tell
+HOURS = {               # the same for --minutes 59.5, by --only: what six minutes can't tell
     'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), [], 'the recipe that won ten minutes of bench/compare_hf.py'),
     'hour, width 192':      ('hour', dict(d_model=192, d_ff=768), [], ''),
     'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
@@ -58,10 +60,11 @@ HOURS = {               # the same for --minutes 60, by --only: what six minutes
     'hour, width 192, embeddings × 3': ('hour, width 192', {}, ['embeddings'], ''),
     'hour, width 192, R-Drop': ('hour, width 192', {}, ['rdrop'], ''),
 }
+ALL = RUNGS | HOURS
 PATCHES = {}
 
 def lineage(name): # Config fields and patches of a rung, its ancestors' included
-    parent,fields,patches,_ = (RUNGS | HOURS)[name]
+    parent,fields,patches,_ = ALL[name]
     if parent is None: return dict(fields),list(patches)
     f,p = lineage(parent)
     return f|fields,p+patches
@@ -137,9 +140,11 @@ def embeddings():
 
 @patch
 def wsd():
-    from kotrans.noam import LinearDecayLR
-    plain = LinearDecayLR.line
-    LinearDecayLR.line = lambda self, step: min(1., plain(self, step)/.4)
+    from kotrans.noam import LinearDecayLR,noam_rate
+    def get_lr(self): # `line` itself stays: the end of the run is aimed at by it
+        step,peak = self.last_epoch+1,noam_rate(self.warmup_steps, self.d_model, self.warmup_steps, self.factor)
+        return [peak*min(1, step/self.warmup_steps, self.line(step)/.4) for _ in self.optimizer.param_groups]
+    LinearDecayLR.get_lr = get_lr
 
 @patch
 def inside():
@@ -168,10 +173,18 @@ def rdrop():
 def rung_config(a, name, seed, fields):
     from kotrans import preset
     out = Path(a.folder)
-    c = preset('small', data_dir=a.data, device='cpu', seed=seed, num_epochs=1000, max_minutes=a.minutes, save_every=0, keep_checkpoints=1).replace(**fields)
+    c = preset('small', data_dir=a.data, device='cpu', seed=seed, num_epochs=a.epochs or 1000, max_minutes=0 if a.epochs else a.minutes, save_every=0, keep_checkpoints=1).replace(**fields)
     words = f"{c.src_vocab_size}-{c.tgt_vocab_size}{'-shared'*c.shared_vocab}{'-morphemes'*c.morphemes}"
     own = out/'runs'/f'{name}-{seed}'
     return c.replace(vocab_dir=str(out/'vocab'/words), encoded_dir=str(out/'encoded'/words), checkpoint_dir=str(own/'checkpoints'), log_dir=str(own/'logs'))
+
+def scored(a): # Name → path of what is translated
+    return dict(text.partition('=')[::2] for text in a.score)
+
+def settings(a, name): # What a rung that is there already must have been trained with
+    fields,patches = lineage(name)
+    text = {f'{part}.{lang}': hashlib.sha256(Path(a.data, f'{part}.{lang}').read_bytes()).hexdigest() for part in ('train', 'validation') for lang in ('ko', 'en')}
+    return dict(minutes=0 if a.epochs else a.minutes, num_epochs=a.epochs, fields=fields, patches=patches, text=text)
 
 def train(a):
     "The one rung of --only with the one seed of --seeds, on the core --core"
@@ -191,7 +204,6 @@ def train(a):
     trainer.model.load_state_dict(load_checkpoint(Path(c.checkpoint_dir)/'best_model.pt')['weights'])
     losses = sentence_losses(trainer.model.eval(), trainer.valid_loader.corpus)
     lines = Path(a.data, 'validation.en').read_text('utf-8').splitlines()
-    assert len(losses)==len(lines), 'a pair was left out'
     nats,tokens = losses.sum(0)
     characters = sum(len(l)+1 for l in lines)
     scores = {}
@@ -201,13 +213,12 @@ def train(a):
         from kotrans.translator import Translator
         tokenizers = load_tokenizers(c.vocab_dir, c.shared_vocab)
         translator = Translator(trainer.model, *tokenizers, method='beam', beam_size=a.beam, length_penalty=a.length_penalty)
-        for text in a.score:
-            label,path = text.split('=')
+        for label,path in scored(a).items():
             ko,en = (Path(f'{path}.{lang}').read_text('utf-8').split('\n')[:-1] for lang in ('ko', 'en'))
             scores[label] = scores_with_intervals(translator.translate(ko), en)
     np.save(Path(a.folder)/'runs'/f'{a.only}-{seed}'/'losses.npy', losses[:,0])
     seconds = sum(r['seconds'] for r in history)
-    return dict(name=a.only, seed=seed, minutes=a.minutes, fields=fields, patches=patches, kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0], **machine_info(),
+    return dict(name=a.only, seed=seed, **settings(a, a.only), kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0], **machine_info(),
         parameters=sum(p.numel() for p in trainer.model.parameters()), steps=trainer.step, epochs=len(history), tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in history)),
         seconds=seconds, valid_ppl=math.exp(nats/tokens), bits=nats/math.log(2)/characters, characters=characters,
         **(dict(scores=scores, beam=a.beam, length_penalty=a.length_penalty) if scores else {}))
@@ -218,42 +229,67 @@ def compared(folder, rows):
     done = {(r['name'], r['seed']): r for r in rows}
     nats = lambda r: np.load(Path(folder)/'runs'/f"{r['name']}-{r['seed']}"/'losses.npy')
     for r in rows:
-        parent,_,_,source = (RUNGS | HOURS)[r['name']]
+        parent,_,_,source = ALL[r['name']]
         r |= dict(parent=parent, source=source)
         if (parent, r['seed']) not in done: continue
         less = (nats(done[parent, r['seed']])-nats(r))/math.log(2)
         r |= dict(gain=float(less.sum()/r['characters']), interval=float(1.96*less.std(ddof=1)*len(less)**.5/r['characters']))
     return rows
 
-def run(a):
+def check(a, folder, wanted):
+    "Say what is wrong before anything is trained, and make vocabularies and encoded text"
     from kotrans.encoding import encode_split
-    from kotrans.files import write_json
+    from kotrans.files import nearest
     from kotrans.pipeline import prepare
     from kotrans.tokenizer import load_tokenizers
-    folder = Path(a.folder)
-    wanted = [(n, int(s)) for s in a.seeds.split(',') for n in (a.only.split(';') if a.only else RUNGS)]
+    for n,_ in wanted:
+        if n not in ALL: sys.exit(f'--only {n}: no such rung{nearest(n, ALL)}')
+    for label,path in scored(a).items():
+        lacking = [f'{path}.{lang}' for lang in ('ko', 'en') if not Path(f'{path}.{lang}').is_file()]
+        if not path or lacking: sys.exit(f'--score {label}={path}: ' + (f'no file {lacking[0]}' if path else 'NAME=PATH, where PATH.ko and PATH.en are'))
     for n,s in wanted:
+        there = record(folder, n, s)
+        if there.exists():
+            old,now = json.loads(there.read_text('utf-8')),settings(a, n)
+            if differs := [k for k in now if old.get(k)!=now[k]]: sys.exit(f"{there}: trained with another {', '.join(differs)}; name another folder")
+            missing = set() if 'rotary' in old['patches'] else scored(a).keys()-old.get('scores', {}).keys()
+            if missing: sys.exit(f"{there}: has no scores of {', '.join(missing)}; remove it to train it again")
         c = rung_config(a, n, s, lineage(n)[0])
         prepare(c)
-        for part in ('train', 'validation'): encode_split(c, part, *load_tokenizers(c.vocab_dir, c.shared_vocab))
-    record = lambda n, s: folder/'runs'/f'{n}-{s}'/'rung.json'
-    queue,lock,failed = [w for w in wanted if not record(*w).exists()],threading.Lock(),[]
+        corpora = [encode_split(c, part, *load_tokenizers(c.vocab_dir, c.shared_vocab)) for part in ('train', 'validation')]
+        if corpora[1].num_skipped: sys.exit(f'{a.data}/validation: {corpora[1].num_skipped} pairs are longer than {c.max_len} tokens; leave them out')
+
+def record(folder, name, seed): return folder/'runs'/f'{name}-{seed}'/'rung.json'
+
+def run(a):
+    from kotrans.files import write_json
+    folder = Path(a.folder)
+    wanted = [(n, int(s)) for s in a.seeds.split(',') for n in (a.only.split(';') if a.only else RUNGS)]
+    check(a, folder, wanted)
+    queue,lock,running,failed = [w for w in wanted if not record(folder, *w).exists()],threading.Lock(),{},[]
     def work(core):
         while True:
             with lock:
                 if not queue: return
                 n,s = queue.pop(0)
-            command = [sys.executable, __file__, a.folder, '--data', a.data, '--minutes', str(a.minutes), '--only', n, '--seeds', str(s), '--core', str(core),
-                       '--beam', str(a.beam), '--length-penalty', str(a.length_penalty), *(f'--score={t}' for t in a.score)]
-            shutil.rmtree(record(n, s).parent, ignore_errors=True)            # interrupted
-            record(n, s).parent.mkdir(parents=True)
-            with open(record(n, s).with_name('log.txt'), 'w') as log: wrong = subprocess.run(command, stdout=log, stderr=log).returncode
-            if wrong: failed.append(f"{n}, seed {s}: failed, see {record(n, s).with_name('log.txt')}")
-            print(failed[-1] if wrong else f"{n}, seed {s}: {json.loads(record(n, s).read_text())['bits']:.4f}", flush=True)
+                own = record(folder, n, s).parent
+                shutil.rmtree(own, ignore_errors=True)            # interrupted
+                own.mkdir(parents=True)
+                command = [sys.executable, __file__, *sys.argv[1:], '--only', n, '--seeds', str(s), '--core', str(core)]
+                with open(own/'log.txt', 'w') as log: running[core] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            wrong = running[core].wait()
+            if wrong: failed.append(f"{n}, seed {s}: failed, see {own/'log.txt'}")
+            print(failed[-1] if wrong else f"{n}, seed {s}: {json.loads((own/'rung.json').read_text('utf-8'))['bits']:.4f}", flush=True)
     workers = [threading.Thread(target=work, args=(c,)) for c in sorted(os.sched_getaffinity(0))]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for w in workers: w.start()
-    for w in workers: w.join()
-    rows = compared(folder, [json.loads(p.read_text('utf-8')) for p in sorted(folder.glob('runs/*/rung.json'))])
+    try:
+        for w in workers: w.join()
+    except BaseException:                                         # Ctrl-C: nothing else is begun
+        with lock: queue.clear()
+        for p in running.values(): p.kill()
+        raise
+    rows = compared(folder, [r for p in sorted(folder.glob('runs/*/rung.json')) if (r := json.loads(p.read_text('utf-8')))['name'] in ALL])
     for r in sorted(rows, key=lambda r: r['bits']):
         print(f"{r['name']:24} {r['seed']} {r['bits']:.4f} {r.get('gain', 0):+.4f} ± {r.get('interval', 0):.4f} ppl {r['valid_ppl']:.1f} {r['steps']} steps {r['tokens']:,} tokens")
     if a.json: write_json(a.json, rows)
@@ -263,7 +299,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('folder')
     p.add_argument('--data', required=True, help='folder with train, validation, test')
-    p.add_argument('--minutes', type=float, default=8)
+    p.add_argument('--minutes', type=float, default=6)
+    p.add_argument('--epochs', type=int, default=0, help='so many epochs in place of minutes')
     p.add_argument('--seeds', default='1')
     p.add_argument('--only', default='', help='names of rungs, with ; between')
     p.add_argument('--score', action='append', default=[], help='NAME=PATH: translate PATH.ko afterwards, and compare it with PATH.en; may be given again')
