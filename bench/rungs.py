@@ -29,7 +29,7 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'vocabularies 4,000':   ('muon', dict(src_vocab_size=4000, tgt_vocab_size=4000), [], ''),
     'vocabularies 16,000':  ('muon', dict(src_vocab_size=16000, tgt_vocab_size=16000), [], ''),
     'morphemes':            ('muon', dict(morphemes=True), [], 'words cut at morphemes before SentencePiece'),
-    'one vocabulary':       ('muon', dict(shared_vocab=True), [], 'tied three ways (Press and Wolf 2017)'),
+    'one vocabulary':       ('muon', dict(shared_vocab=True), [], 'tied three ways: Press and Wolf 2017'),
     'subword sampling 0.1': ('muon', dict(subword_sampling_alpha=.1), [], 'Kudo 2018'),
     'layers 6+1':           ('muon', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
     'layers 2+2':           ('muon', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
@@ -45,10 +45,10 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'SwiGLU':               ('muon', {}, ['swiglu'], 'Shazeer 2020, with as many parameters'),
     'RMSNorm':              ('muon', {}, ['rmsnorm'], 'Zhang and Sennrich 2019'),
     'rotary positions':     ('muon', {}, ['rotary'], 'Su et al. 2021, in self-attention'),
-    'zero at the end':      ('muon', {}, ['zero'], 'last matrix of each sublayer starts as zeros (Zhang et al. 2019)'),
+    'zero at the end':      ('muon', {}, ['zero'], 'the last matrix of each sublayer starts as zeros: Zhang et al. 2019'),
     'embeddings × 3':       ('muon', {}, ['embeddings'], "Adam's parameters move three times as far"),
-    'level, then down':     ('muon', {}, ['wsd'], 'the rate stays at its peak until 60% of the run, then falls to zero (Hu et al. 2024)'),
-    'dropout inside':       ('muon', {}, ['inside'], 'of attention weights and after the ReLU too, a tenth each (as tensor2tensor does it)'),
+    'level, then down':     ('muon', {}, ['wsd'], 'the rate stays at its peak until 60% of the run, then falls to zero: Hu et al. 2024'),
+    'dropout inside':       ('muon', {}, ['inside'], 'of attention weights and after the ReLU too, a tenth each, as tensor2tensor does it'),
     'R-Drop':               ('muon', {}, ['rdrop'], 'Liang et al. 2021, α = 1: each batch twice, by two dropout masks'),
 }
 HOURS = {               # the same for --minutes 59.5, by --only: what six minutes can't tell
