@@ -220,7 +220,7 @@ def train(a):
     seconds = sum(r['seconds'] for r in history)
     return dict(name=a.only, seed=seed, **settings(a, a.only), kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0], **machine_info(),
         parameters=sum(p.numel() for p in trainer.model.parameters()), steps=trainer.step, epochs=len(history), tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in history)),
-        seconds=seconds, valid_ppl=math.exp(nats/tokens), bits=nats/math.log(2)/characters, characters=characters,
+        seconds=seconds, train_ppl=history[-1]['train_ppl'], valid_ppl=math.exp(nats/tokens), bits=nats/math.log(2)/characters, characters=characters,
         **(dict(scores=scores, beam=a.beam, length_penalty=a.length_penalty) if scores else {}))
 
 def compared(folder, rows):

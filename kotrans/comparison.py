@@ -625,7 +625,7 @@ def compare(
 
         kotrans-compare ladder --preset tiny
         kotrans-compare sweeps --what dropout,label_smoothing --seeds 1,2
-        kotrans-compare mine --what dropout=0.15,num_encoder_layers=6+num_decoder_layers=1
+        kotrans-compare mine --what dropout=0.15,d_model=192+d_ff=768
         kotrans-compare ladder --show
     """
     base = _base(preset, config, device, fields)
