@@ -605,6 +605,14 @@ def _base(preset, config, device, fields):
         raise InputError('the base config of a comparison is of a transformer, and not on --shards')
     return base
 
+# %% ../nbs/53_comparison.ipynb #53a1c0f0
+def _run(trials, base, folder, limit):
+    "Make the text that is missing and run the queue; gives what was left out, and why"
+    trial_config(Trial('transformer'), base, folder)        # makes text and vocabularies
+    check_plan(base, folder)
+    if 'test' not in test_sets(base): raise InputError(f'{base.data_dir}: no test set (test.ko, test.en) to score')
+    return run_queue(trials, base, folder, limit)
+
 # %% ../nbs/53_comparison.ipynb #4376222f
 def compare(
     folder:str='comparison', # Where everything is kept; a folder that is there is gone on with
@@ -635,13 +643,8 @@ def compare(
     def trials(results):
         found = ladder_trials(results, seeds, rates) if ladder else []
         return [*dict.fromkeys(found + (sweep_trials(base, names, seeds) if names else []))]
-    refused = {}
     if show: check_shown(folder)
-    else:
-        trial_config(Trial('transformer'), base, folder)        # makes text and vocabularies
-        check_plan(base, folder)
-        if 'test' not in test_sets(base): raise InputError(f'{base.data_dir}: no test set (test.ko, test.en) to score')
-        refused = run_queue(trials, base, folder, limit)
+    refused = {} if show else _run(trials, base, folder, limit)
     results = read_results(folder)
     notify(progress_table(trials(results), results))
     if results: notify('\n' + comparison_page(render(base, folder)) + f'\n\nwrote {folder}/comparison.json and .md, '
