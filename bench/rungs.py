@@ -11,7 +11,7 @@ A rung is its parent's recipe and one change: config fields, or a patch (`PATCHE
 no switch there. What is compared is the unsmoothed loss of the target sentences in bits a character, which does not depend on how a vocabulary cuts them. `gain` is how many bits less
 than the parent with the same seed, `interval` the half of its 95% over sentences; what another seed makes of it, only other seeds say: `--seeds`.
 """
-import argparse,hashlib,json,math,os,shutil,signal,subprocess,sys,threading
+import argparse,json,math,os,shutil,signal,subprocess,sys,threading
 from pathlib import Path
 
 BASE = dict(optimizer='muon', lr_decay='linear', ema_decay=0., dropout=.1, warmup_steps=40, lr_factor=.57)
@@ -170,20 +170,24 @@ def rdrop():
         return LossSums(sums.loss/2+apart/2, sums.nll/2, sums.num_tokens//2)
     FusedModelWithLoss.forward = forward
 
-def rung_config(a, name, seed, fields):
+def trial_of(name, seed):
+    from kotrans.comparison import Trial
+    return Trial(name, seed, fields=lineage(name)[0])
+
+def rung_config(a, name, seed): # Vocabularies and encoded text are made, if they are missing
     from kotrans import preset
-    out = Path(a.folder)
-    c = preset('small', data_dir=a.data, device='cpu', seed=seed, num_epochs=a.epochs or 1000, max_minutes=0 if a.epochs else a.minutes, save_every=0, keep_checkpoints=1).replace(**fields)
-    words = f"{c.src_vocab_size}-{c.tgt_vocab_size}{'-shared'*c.shared_vocab}{'-morphemes'*c.morphemes}"
-    own = out/'runs'/f'{name}-{seed}'
-    return c.replace(vocab_dir=str(out/'vocab'/words), encoded_dir=str(out/'encoded'/words), checkpoint_dir=str(own/'checkpoints'), log_dir=str(own/'logs'))
+    from kotrans.comparison import trial_config
+    return trial_config(trial_of(name, seed), preset('small', data_dir=a.data, device='cpu', num_epochs=a.epochs or 1000, max_minutes=0 if a.epochs else a.minutes), a.folder)
+
+def record(folder, name, seed): return Path(folder)/'trials'/trial_of(name, seed).name/'rung.json'
 
 def scored(a): # Name → path of what is translated
     return dict(text.partition('=')[::2] for text in a.score)
 
 def settings(a, name): # What a rung that is there already must have been trained with
+    from kotrans.files import file_sha256
     fields,patches = lineage(name)
-    text = {f'{part}.{lang}': hashlib.sha256(Path(a.data, f'{part}.{lang}').read_bytes()).hexdigest() for part in ('train', 'validation') for lang in ('ko', 'en')}
+    text = {f'{part}.{lang}': file_sha256(Path(a.data, f'{part}.{lang}')) for part in ('train', 'validation') for lang in ('ko', 'en')}
     return dict(minutes=0 if a.epochs else a.minutes, num_epochs=a.epochs, fields=fields, patches=patches, text=text)
 
 def train(a):
@@ -191,14 +195,14 @@ def train(a):
     os.sched_setaffinity(0, {a.core})
     import numpy as np,torch
     torch.set_num_threads(1)
-    fields,patches = lineage(a.only)
+    patches = lineage(a.only)[1]
     for p in patches: PATCHES[p]()
     import kotrans
     from kotrans.checkpoint import load_checkpoint
     from kotrans.evaluation import sentence_losses
     from kotrans.pipeline import machine_info,make_trainer
     seed = int(a.seeds)
-    c = rung_config(a, a.only, seed, fields)
+    c = rung_config(a, a.only, seed)
     trainer = make_trainer(c, progress=False)
     history = trainer.train()
     trainer.model.load_state_dict(load_checkpoint(Path(c.checkpoint_dir)/'best_model.pt')['weights'])
@@ -216,7 +220,7 @@ def train(a):
         for label,path in scored(a).items():
             ko,en = (Path(f'{path}.{lang}').read_text('utf-8').split('\n')[:-1] for lang in ('ko', 'en'))
             scores[label] = scores_with_intervals(translator.translate(ko), en)
-    np.save(Path(a.folder)/'runs'/f'{a.only}-{seed}'/'losses.npy', losses[:,0])
+    np.save(record(a.folder, a.only, seed).with_name('losses.npy'), losses[:,0])
     seconds = sum(r['seconds'] for r in history)
     return dict(name=a.only, seed=seed, **settings(a, a.only), kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0], **machine_info(),
         parameters=sum(p.numel() for p in trainer.model.parameters()), steps=trainer.step, epochs=len(history), tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in history)),
@@ -227,7 +231,7 @@ def compared(folder, rows):
     "The rows, each with what it gains over its parent with the same seed"
     import numpy as np
     done = {(r['name'], r['seed']): r for r in rows}
-    nats = lambda r: np.load(Path(folder)/'runs'/f"{r['name']}-{r['seed']}"/'losses.npy')
+    nats = lambda r: np.load(record(folder, r['name'], r['seed']).with_name('losses.npy'))
     for r in rows:
         parent,_,_,source = ALL[r['name']]
         r |= dict(parent=parent, source=source)
@@ -238,10 +242,8 @@ def compared(folder, rows):
 
 def check(a, folder, wanted):
     "Say what is wrong before anything is trained, and make vocabularies and encoded text"
-    from kotrans.encoding import encode_split
+    from kotrans.encoding import open_corpus
     from kotrans.files import nearest
-    from kotrans.pipeline import prepare
-    from kotrans.tokenizer import load_tokenizers
     for n,_ in wanted:
         if n not in ALL: sys.exit(f'--only {n}: no such rung{nearest(n, ALL)}')
     for label,path in scored(a).items():
@@ -254,12 +256,9 @@ def check(a, folder, wanted):
             if differs := [k for k in now if old.get(k)!=now[k]]: sys.exit(f"{there}: trained with another {', '.join(differs)}; name another folder")
             missing = set() if 'rotary' in old['patches'] else scored(a).keys()-old.get('scores', {}).keys()
             if missing: sys.exit(f"{there}: has no scores of {', '.join(missing)}; remove it to train it again")
-        c = rung_config(a, n, s, lineage(n)[0])
-        prepare(c)
-        corpora = [encode_split(c, part, *load_tokenizers(c.vocab_dir, c.shared_vocab)) for part in ('train', 'validation')]
-        if corpora[1].num_skipped: sys.exit(f'{a.data}/validation: {corpora[1].num_skipped} pairs are longer than {c.max_len} tokens; leave them out')
-
-def record(folder, name, seed): return folder/'runs'/f'{name}-{seed}'/'rung.json'
+        c = rung_config(a, n, s)
+        if skipped := open_corpus(Path(c.encoded_dir)/'validation').num_skipped:
+            sys.exit(f'{a.data}/validation: {skipped} pairs are longer than {c.max_len} tokens; leave them out')
 
 def run(a):
     from kotrans.files import write_json
@@ -289,7 +288,7 @@ def run(a):
         with lock: queue.clear()
         for p in running.values(): p.kill()
         raise
-    rows = compared(folder, [r for p in sorted(folder.glob('runs/*/rung.json')) if (r := json.loads(p.read_text('utf-8')))['name'] in ALL])
+    rows = compared(folder, [r for p in sorted(folder.glob('trials/*/rung.json')) if (r := json.loads(p.read_text('utf-8')))['name'] in ALL])
     for r in sorted(rows, key=lambda r: r['bits']):
         print(f"{r['name']:24} {r['seed']} {r['bits']:.4f} {r.get('gain', 0):+.4f} ± {r.get('interval', 0):.4f} ppl {r['valid_ppl']:.1f} {r['steps']} steps {r['tokens']:,} tokens")
     if a.json: write_json(a.json, rows)
@@ -311,6 +310,6 @@ def main():
     a = p.parse_args()
     if a.core is None: return run(a)
     found = train(a)
-    Path(a.folder, 'runs', f'{a.only}-{a.seeds}', 'rung.json').write_text(json.dumps(found), 'utf-8')
+    record(a.folder, a.only, int(a.seeds)).write_text(json.dumps(found), 'utf-8')
 
 if __name__=='__main__': main()
