@@ -35,6 +35,8 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'layers 2+2':           ('muon', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
     'width 192':            ('muon', dict(d_model=192, d_ff=768), [], ''),
     'width 192, layers 2+2':('muon', dict(d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], ''),
+    'width 192, batch 4,096': ('width 192', dict(batch_tokens=4096), [], ''),
+    'width 192, three rounds': ('width 192', {}, ['three_rounds'], 'Muon turns matrices by three polynomials in place of five: Amsel et al. 2025'),
     'width 128':            ('muon', dict(d_model=128, d_ff=512), [], ''),
     'width 384':            ('muon', dict(d_model=384, d_ff=1536, num_heads=6), [], ''),
     'inner width 512':      ('muon', dict(d_ff=512), [], ''),
@@ -55,6 +57,9 @@ HOURS = {               # the same for --minutes 59.5, by --only: what six minut
     'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), [], 'the recipe that won ten minutes of bench/compare_hf.py'),
     'hour, width 192':      ('hour', dict(d_model=192, d_ff=768), [], ''),
     'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
+    'hour, width 192, layers 6+1': ('hour, width 192', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
+    'hour, width 192, layers 2+2': ('hour, width 192', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
+    'hour, width 128':      ('hour', dict(d_model=128, d_ff=512), [], ''),
     'hour, width 192, dropout inside': ('hour, width 192', {}, ['inside'], ''),
     'hour, width 192, subword sampling 0.3': ('hour, width 192', dict(subword_sampling_alpha=.3), [], ''),
     'hour, width 192, embeddings × 3': ('hour, width 192', {}, ['embeddings'], ''),
@@ -137,6 +142,19 @@ def embeddings():
         for g in rest: g['lr'] /= 3
         return loss
     Muon.step = step
+
+@patch
+def three_rounds():
+    from kotrans import since_2017
+    rounds = (8.0934, -23.6204, 17.4462),(3.6366, -2.7219, .5365),(2.6613, -1.9772, .4526)        # each the best for what the one before it leaves of [0.01, 1]
+    def orthogonalize(matrices, steps=3):
+        if matrices.size(-2)>matrices.size(-1): return orthogonalize(matrices.mT).mT
+        x = matrices/(since_2017.torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)
+        for a,b,c in rounds:
+            gram = x@x.mT
+            x = a*x+(b*gram+c*gram@gram)@x
+        return x
+    since_2017.orthogonalize = orthogonalize
 
 @patch
 def wsd():
