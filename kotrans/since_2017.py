@@ -10,21 +10,21 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 
-# %% ../nbs/17_since_2017.ipynb #17c0a013
-_A,_B,_C = 3.4445,-4.7750,2.0315     # Jordan et al. 2024
+# %% ../nbs/17_since_2017.ipynb #17c0b004
+_ROUNDS = (8.0934,-23.6204,17.4462),(3.6366,-2.7219,.5365),(2.6613,-1.9772,.4526) # From 0.01 on: Amsel et al. 2025
 
 # %% ../nbs/17_since_2017.ipynb #17c0a015
 def orthogonalize(
     matrices:Tensor, # `[..., rows, cols]`, floating point
-    steps:int=5, # Repetitions of the polynomial
 )->Tensor: # `[..., rows, cols]`, singular values near 1
-    "Bring each matrix near its polar factor by `steps` repetitions of an odd polynomial (Jordan et al. 2024)"
-    if matrices.size(-2)>matrices.size(-1): return orthogonalize(matrices.mT, steps).mT    # the smaller product
-    x = (matrices/(torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)).reshape(-1, *matrices.shape[-2:])
-    for _ in range(steps):
+    "Bring each matrix near its polar factor by three polynomials (Jordan et al. 2024, Amsel et al. 2025)"
+    if matrices.size(-2)>matrices.size(-1): return orthogonalize(matrices.mT).mT    # the smaller product
+    norm = torch.linalg.matrix_norm(matrices, keepdim=True).clamp_min(torch.finfo(matrices.dtype).tiny**.5)
+    x = (matrices/norm).reshape(-1, *matrices.shape[-2:])
+    for a,b,c in _ROUNDS:
         gram = x@x.mT
-        quintic = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)     # B·gram + C·gram²
-        x = torch.baddbmm(x, quintic, x, beta=_A)                        # A·x + quintic·x
+        quintic = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)     # b·gram + c·gram²
+        x = torch.baddbmm(x, quintic, x, beta=a)                       # a·x + quintic·x
     return x.reshape(matrices.shape)
 
 # %% ../nbs/17_since_2017.ipynb #17c0a021
@@ -43,9 +43,8 @@ class Muon(torch.optim.Optimizer):
         matrices:list, # Parameters of two dimensions
         momentum:float=.95, # Decay of the average of the gradient
         weight_decay:float=0., # Decay of the matrices, times the learning rate
-        steps:int=5, # Repetitions in `orthogonalize`
     ):
-        super().__init__(list(matrices), dict(lr=0., momentum=momentum, weight_decay=weight_decay, steps=steps))
+        super().__init__(list(matrices), dict(lr=0., momentum=momentum, weight_decay=weight_decay))
         self.adam,self.orthogonalize = adam,orthogonalize      # several ranks may share the work
         self.param_groups,self.state = adam.param_groups+self.param_groups,adam.state
 
@@ -63,7 +62,7 @@ class Muon(torch.optim.Optimizer):
 # %% ../nbs/17_since_2017.ipynb #b5a0dbc1
 @patch
 def turn(self:Muon,
-    group:dict, # The group of the matrices: `params`, `lr`, `momentum`, `weight_decay`, `steps`
+    group:dict, # The group of the matrices: `params`, `lr`, `momentum`, `weight_decay`
 ):
     "Move the matrices of a group by the polar factors of their averaged gradients"
     shapes = {}
@@ -72,7 +71,7 @@ def turn(self:Muon,
     for shape,params in shapes.items():
         scale = .2*max(shape)**.5*group['lr']
         ahead = torch.stack([self.ahead(p, group['momentum']) for p in params])
-        for p,turned in zip(params, self.orthogonalize(ahead, group['steps'])):
+        for p,turned in zip(params, self.orthogonalize(ahead)):
             p.mul_(1-group['lr']*group['weight_decay']).sub_(turned, alpha=scale)
 
 # %% ../nbs/17_since_2017.ipynb #7c3e9183
