@@ -5,16 +5,16 @@
 What stands behind -- goes to `kotrans-train`, which runs for --minutes in each way, in turns, --rounds times; the text should be encoded already (`kotrans-encode`). `speed` is the
 median of target tokens a second, as the log tells it (validation and start are not in it), `times` the median of the rounds' ratios to one process.
 """
-import argparse,csv,os,platform,statistics,subprocess,sys,tempfile
+import argparse,csv,itertools,os,platform,statistics,subprocess,sys,tempfile
 from pathlib import Path
 from turns import machine
 
 TRAIN = 'from kotrans.cli import pipeline; pipeline.train()'
 
-def run(a, size, processes, folder):
+def run(a, size, optimizer, processes, folder):
     "Target tokens a second"
     threads = a.cores//processes
-    flags = ['--preset', size, '--processes', processes, '--batch-tokens', a.batch_tokens//processes, '--max-minutes', a.minutes, '--device', 'cpu', '--no-report',
+    flags = ['--preset', size, '--optimizer', optimizer, '--processes', processes, '--batch-tokens', a.batch_tokens//processes, '--max-minutes', a.minutes, '--device', 'cpu', '--no-report',
              '--checkpoint-dir', f'{folder}/checkpoints', '--log-dir', f'{folder}/logs', '--overwrite', *a.flags]
     done = subprocess.run([sys.executable, '-c', TRAIN, *map(str, flags)], capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS=str(threads)))
     if done.returncode: sys.exit(f'processes: error: {(done.stderr.strip().splitlines() or ["no message"])[-1]}')
@@ -24,7 +24,7 @@ def run(a, size, processes, folder):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--sizes', nargs='+', default=['small'], help='presets'); p.add_argument('--batch-tokens', type=int, default=4096, help='in a step, of all processes together')
+    p.add_argument('--sizes', nargs='+', default=['small'], help='presets'); p.add_argument('--optimizers', nargs='+', default=['adam', 'muon']); p.add_argument('--batch-tokens', type=int, default=4096, help='in a step, of all processes together')
     p.add_argument('--minutes', type=float, default=1); p.add_argument('--rounds', type=int, default=3); p.add_argument('--json'); p.add_argument('flags', nargs='*', help='behind --: flags of kotrans-train')
     a = p.parse_args()
     import kotrans,torch
@@ -33,14 +33,14 @@ def main():
     if a.cores<2: sys.exit('processes: error: torch has one thread here, so there is nothing to compare')
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for size in a.sizes:
+        for size,optimizer in itertools.product(a.sizes, a.optimizers):
             ways = {1: [], a.cores: []}
             for _ in range(a.rounds):
                 for n,found in ways.items():
-                    found.append(run(a, size, n, folder))
-                    print(f'{size}, {n} process{"es"*(n>1)}: {found[-1]:,.0f} tokens/s', flush=True)
-            rows += [dict(size=size, processes=n, threads=a.cores//n, speed=statistics.median(found), times=statistics.median(x/y for x,y in zip(found, ways[1])), tokens_per_second=found) for n,found in ways.items()]
-    for r in rows: print(f"{r['size']:8} {r['processes']} × {r['threads']} threads {r['speed']:8,.0f} tokens/s {r['times']:.2f}×")
+                    found.append(run(a, size, optimizer, n, folder))
+                    print(f'{size}, {optimizer}, {n} process{"es"*(n>1)}: {found[-1]:,.0f} tokens/s', flush=True)
+            rows += [dict(size=size, optimizer=optimizer, processes=n, threads=a.cores//n, speed=statistics.median(found), times=statistics.median(x/y for x,y in zip(found, ways[1])), tokens_per_second=found) for n,found in ways.items()]
+    for r in rows: print(f"{r['size']:8} {r['optimizer']:5} {r['processes']} × {r['threads']} threads {r['speed']:8,.0f} tokens/s {r['times']:.2f}×")
     if a.json: write_json(a.json, dict(**machine(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), minutes=a.minutes, batch_tokens=a.batch_tokens, rows=rows))
 
 if __name__=='__main__': main()

@@ -66,7 +66,7 @@ RANGES = { # Name → which numbers it may be
     'temperature': Range(1e-4, 10_000), 'top_k': Range(0, 10**9), 'top_p': Range(above=0, most=1),
     'compact_below': _SHARE,
     # what commands take beside these
-    'workers': Range(0, 1024), 'last': Range(1, 10**6), 'small_size': Range(100, 10**9),
+    'workers': Range(0, 1024), 'processes': Range(0, 1024), 'last': Range(1, 10**6), 'small_size': Range(100, 10**9),
     'best': Range(1, 100_000), 'common': Range(0, 1_000_000), 'rounds': Range(1, 10_000), 'pairs': Range(1, 10**9),
     'resamples': Range(100, 100_000), **_counts('layer head max_samples limit'),
     'port': Range(0, 65_535), **_counts('max_queue max_characters max_sentences', 1, 10**6),

@@ -12,6 +12,7 @@ import atexit,inspect,json,os,signal,socket,subprocess,sys,time,uuid
 from contextlib import contextmanager,nullcontext,suppress
 from functools import partial
 from importlib import import_module
+from threading import Event,Thread
 import torch
 import torch.distributed as dist
 from fastcore.basics import patch
@@ -316,6 +317,25 @@ def _be_other_rank(module, name, kwargs):
     except KeyboardInterrupt: sys.exit(130)
     end_rank()
 
+# %% ../nbs/38_distributed.ipynb #38f0a009
+_START = ('import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); import json,sys; '
+          'from kotrans.distributed import _be_other_rank as be; '
+          'signal.signal(signal.SIGINT, signal.default_int_handler); be(*json.loads(sys.argv[1]))')
+
+def _watch(others, over, patience=10.):
+    "End this process when one of the others has died and `over` is not set within `patience` seconds"
+    def died(): return next(((r, p.poll()) for r,p in enumerate(others, 1) if p.poll()), None)
+    while not over.wait(.2):
+        if not (found := died()): continue
+        if over.wait(patience): return
+        (rank,status),size = found,len(others)+1
+        stopped = status in (130, -signal.SIGINT)
+        if not stopped:
+            print(f'error: process {rank} of {size} has died (status {status}), and this one cannot go on without it',
+                  file=sys.stderr, flush=True)
+        for p in others: p.kill()
+        os._exit(130 if stopped else 1)
+
 # %% ../nbs/38_distributed.ipynb #38f0a003
 @contextmanager
 def local_ranks(
@@ -327,17 +347,20 @@ def local_ranks(
     "Be rank 0 of several processes of this machine, with one thread each; the others call a function and end with it"
     env = dict(WORLD_SIZE=str(size), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(_free_port()), RANK='0', LOCAL_RANK='0')
     before,threads = {k: os.environ.get(k) for k in env},torch.get_num_threads()
-    code = 'import json,sys; from kotrans.distributed import _be_other_rank as be; be(*json.loads(sys.argv[1]))'
-    start = [sys.executable, '-c', code, json.dumps([module, name, kwargs])]
+    start = [sys.executable, '-c', _START, json.dumps([module, name, kwargs])]
     others = [subprocess.Popen(start, env=os.environ | env | dict(RANK=str(r), LOCAL_RANK=str(r), OMP_NUM_THREADS='1'),
                                stdin=subprocess.DEVNULL) for r in range(1, size)]
     os.environ.update(env)
     torch.set_num_threads(1)
+    over = Event()
+    Thread(target=_watch, args=(others, over), daemon=True).start()
     try: yield
     except BaseException:
+        over.set()
         for p in others: p.terminate()
         raise
     finally:
+        over.set()
         destroy_distributed()
         torch.set_num_threads(threads)
         for k,v in before.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})

@@ -409,6 +409,7 @@ def train(
     resume_anyway:str='', # What may differ from the checkpoint: corpus, tokenizers, config, with commas between
     overwrite:bool=False, # Remove checkpoints and log of another run that are in the way of this one
     report:bool=True, # End with translations and scores of the test sets
+    processes:int=0, # Of this machine, each with one thread and a batch in each step; 0: two for --demo, else one
     **fields:StepConfig|ModelConfig|RunConfig|RunFolders # Override the preset, config file or checkpoint
 ):
     """Train a Korean-English Transformer
@@ -420,22 +421,29 @@ def train(
         kotrans-train --config my.toml --resume auto
     """
     asked = dict(demo=demo, small=small, small_size=small_size, preset=preset, config=config, resume=resume,
-                 resume_anyway=resume_anyway, overwrite=overwrite, report=report, **fields)
+                 resume_anyway=resume_anyway, overwrite=overwrite, report=report, processes=processes, **fields)
     _check_flags(demo, small, preset, config, resume)
-    alone = rank_and_size()[1]<2
-    two = demo and alone and pick_device(fields.get('device', 'auto')).type=='cpu'
-    with local_ranks(2, 'kotrans.pipeline', '_train', asked) if two else nullcontext(): _train(**asked)
+    ranks = rank_and_size()[1]
+    if ranks>1 and processes:
+        raise InputError(f'processes: torchrun has started {ranks} already; leave --processes out')
+    def cpu(): return pick_device(fields.get('device', 'auto')).type=='cpu'
+    size = processes or (2 if demo and ranks==1 and cpu() else 1)
+    with local_ranks(size, 'kotrans.pipeline', '_train', asked) if size>1 else nullcontext(): _train(**asked)
     if demo and is_main_process(): notify('now ask it something: kotrans-translate "안녕하세요."')
-    if not alone: end_rank()
+    if ranks>1: end_rank()
 
 # %% ../nbs/47_pipeline.ipynb #47f0a001
-def _train(demo, small, small_size, preset, config, resume, resume_anyway, overwrite, report, **fields):
+def _train(demo, small, small_size, preset, config, resume, resume_anyway, overwrite, report, processes, **fields):
     "What each rank of `kotrans-train` does"
     if resume=='auto': resume,fields = _auto(config, fields)
     elif demo and not (resume or overwrite): resume = _earlier_demo(fields)
     if demo and not (preset or config or resume): preset = 'tiny'
     c = run_config(preset, config, resume, resume_anyway, **fields)
-    _,ranks,_ = init_distributed(pick_device(c.device))
+    device = pick_device(c.device)
+    if processes>1 and device.type!='cpu':
+        raise InputError('processes: only on a CPU; add --device cpu, or on GPUs start torchrun --nproc-per-node '
+                         f'{processes} -m kotrans.pipeline')
+    _,ranks,_ = init_distributed(device)
     if is_main_process():
         if not small: _check_folders(c, resume, overwrite, demo)
         if demo: prepare(c)
