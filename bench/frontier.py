@@ -3,11 +3,12 @@
     python bench/frontier.py data/open/test '3+3=runs/a/best_model.pt' '6+1=runs/b/best_model.pt' --shortlist shortlist.npz --json results/frontier.json
 
 The first argument names PATH.ko, which is translated, and PATH.en, what is compared; then come models, as NAME=CHECKPOINT. Each is decoded greedily and by a beam of --beam, by
-kotrans in float32, with a shortlist (--shortlist, of kotrans-learn-shortlist), in 8 bits where the processor gains by it, and by CTranslate2 in float32 and 8 bits. Every system
-is a process with one thread, and does all that a translator does: from text to text. All sentences are translated once, for the scores; then the systems take turns with every
+kotrans in float32, with a shortlist (--shortlist, of kotrans-learn-shortlist; all models then have its vocabularies), in 8 bits where the processor gains by it, and by CTranslate2 in float32 and 8 bits. Every system
+is a process with one thread, and does all that a translator does, from text to text, in batches; all of them are in memory until the end. All sentences are translated once, for the scores; then the systems take turns with every
 third of them, --rounds times. `speed` is the median of sentences a second; `times` the median of the ratios to the first model by the same system and search in the same round.
 """
 import argparse,json,os,platform,statistics,sys
+from importlib.metadata import PackageNotFoundError,version
 from pathlib import Path
 from turns import Worker,channel,machine,measure,serve
 
@@ -30,18 +31,21 @@ def work(a):
     say(found={n: t.translate(lines) for n,t in ways.items()}, config={k: getattr(c, k) for k in ('d_model', 'd_ff', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'src_vocab_size', 'tgt_vocab_size')})
     serve(say, go=lambda n: ways[n].translate(lines[::3]) and None)
 
+def ct2_version():
+    try: return version('ctranslate2')
+    except PackageNotFoundError: return ''
+
 def skipped(a):
     "Systems that can't be measured here, and why"
     from kotrans.packing import worth_int8
     out = {}
     if not a.shortlist: out['kotrans, shortlist'] = 'no --shortlist'
     if not worth_int8(True): out['kotrans, 8 bits'] = 'this processor has no instructions for it'
-    try: import ctranslate2
-    except ImportError: out |= {s: 'ctranslate2 is not installed' for s in SYSTEMS if s.startswith('CTranslate2')}
+    if not ct2_version(): out |= {s: 'ctranslate2 is not installed' for s in SYSTEMS if s.startswith('CTranslate2')}
     return out
 
 def started(a, models, systems):
-    "All processes; two at a time translate"
+    "All processes; as many translate at a time as there are cores"
     workers,rest = {},[(m, s) for m in models for s in systems]
     while rest:
         some,rest = rest[:a.cores],rest[a.cores:]
@@ -67,6 +71,7 @@ def main():
     if '' in models or len(models)<len(a.models): p.error('NAME=CHECKPOINT, each name once')
     if lacking := [f for f in needed if not Path(f).is_file()]: p.error(f'no file {lacking[0]}')
     lost,references = skipped(a),read_lines(f'{a.text}.en')
+    if (n := len(read_lines(f'{a.text}.ko')))!=len(references): p.error(f'{a.text}.ko has {n:,} lines, {a.text}.en {len(references):,}')
     systems,first = [s for s in SYSTEMS if s not in lost],next(iter(models))
     workers = started(a, models, systems)
     rounds = {n: measure(workers, a.rounds, f'go {n}') for n in (1, a.beam)}
@@ -82,7 +87,7 @@ def main():
                 rows.append(dict(model=m, system=s, beam=n, scores=scores[m], speed=timed/statistics.median(seconds), times=statistics.median(ratios), seconds=seconds,
                                  others=[r[m, s]['others'] for r in rounds[n]], peak_mib=max(r[m, s]['peak_mib'] for r in rounds[n])))
     for r in rows: print(f"{r['model']:28} {r['system']:20} beam {r['beam']} {r['scores']['BLEU']['score']:5.1f} BLEU {r['speed']:6.1f} sentences/s {r['times']:.2f}×")
-    record = dict(**machine(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), sentences=len(references), timed=timed, rounds=a.rounds, beam=a.beam, skipped=lost,
+    record = dict(**machine(), kotrans=kotrans.__version__, torch=torch.__version__, ctranslate2=ct2_version(), python=platform.python_version(), sentences=len(references), timed=timed, rounds=a.rounds, beam=a.beam, skipped=lost,
                   models={m: workers[m, systems[0]].about['config'] for m in models}, rows=rows)
     if a.json: write_json(a.json, record)
 

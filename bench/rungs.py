@@ -7,16 +7,19 @@
 bound to one, so that what else the machine does takes from all. Encoding is outside the clock. A rung that is in the folder already is not trained again, so the command goes on
 where it was interrupted; with other minutes, text or recipe it asks for another folder. `--epochs` in place of `--minutes` gives equal text instead of equal time.
 
+With `--processes 2` each training has two cores and a process on each, whose batches make one step together, so that one trains at a time on a machine of two.
+
 A rung is its parent's recipe and one change: config fields, or a patch (`PATCHES`) that puts another form in the place of the library's, so that a change that brings nothing needs
 no switch there. What is compared is the unsmoothed loss of the target sentences in bits a character, which does not depend on how a vocabulary cuts them. `gain` is how many bits less
 than the parent with the same seed, `interval` the half of its 95% over sentences; what another seed makes of it, only other seeds say: `--seeds`.
 """
 import argparse,json,math,os,shutil,signal,subprocess,sys,threading
+from contextlib import nullcontext
 from pathlib import Path
 
 BASE = dict(optimizer='muon', lr_decay='linear', ema_decay=0., dropout=.1, warmup_steps=40, lr_factor=.57)
 RUNGS = {               # name → parent, config fields, patches, where it comes from
-    'muon':                 (None, BASE, [], 'Jordan et al. 2024, with the settings that won ten minutes of bench/compare_hf.py'),
+    'muon':                 (None, BASE, ['five_rounds'], 'Jordan et al. 2024, with the settings that won ten minutes of bench/compare_hf.py'),
     'preset':               ('muon', dict(optimizer='adam', lr_decay='noam', ema_decay=.999, dropout=.2, warmup_steps=1000, lr_factor=1.), [], 'preset `small`: the paper, pre-norm'),
     'adam, linear':         ('muon', dict(optimizer='adam', lr_factor=.3), [], 'half the rate'),
     'rate × 2':             ('muon', dict(lr_factor=1.14), [], ''),
@@ -36,7 +39,7 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'width 192':            ('muon', dict(d_model=192, d_ff=768), [], ''),
     'width 192, layers 2+2':('muon', dict(d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], ''),
     'width 192, batch 4,096': ('width 192', dict(batch_tokens=4096), [], ''),
-    'width 192, three rounds': ('width 192', {}, ['three_rounds'], 'Muon turns matrices by three polynomials in place of five: Amsel et al. 2025'),
+    'width 192, three rounds': ('width 192', {}, ['three_rounds'], 'Muon by three polynomials in place of one five times: Amsel et al. 2025'),
     'width 128':            ('muon', dict(d_model=128, d_ff=512), [], ''),
     'width 384':            ('muon', dict(d_model=384, d_ff=1536, num_heads=6), [], ''),
     'inner width 512':      ('muon', dict(d_ff=512), [], ''),
@@ -54,11 +57,12 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'R-Drop':               ('muon', {}, ['rdrop'], 'Liang et al. 2021, α = 1: each batch twice, by two dropout masks'),
 }
 HOURS = {               # the same for --minutes 59.5, by --only: what six minutes can't tell
-    'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), [], 'the recipe that won ten minutes of bench/compare_hf.py'),
+    'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), ['five_rounds'], 'the recipe that won ten minutes of bench/compare_hf.py'),
     'hour, width 192':      ('hour', dict(d_model=192, d_ff=768), [], ''),
     'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
     'hour, width 192, layers 6+1': ('hour, width 192', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
     'hour, width 192, layers 2+2': ('hour, width 192', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
+    'hour, width 192, three rounds': ('hour, width 192', {}, ['three_rounds'], 'Amsel et al. 2025'),
     'hour, width 128':      ('hour', dict(d_model=128, d_ff=512), [], ''),
     'hour, width 192, dropout inside': ('hour, width 192', {}, ['inside'], ''),
     'hour, width 192, subword sampling 0.3': ('hour, width 192', dict(subword_sampling_alpha=.3), [], ''),
@@ -144,17 +148,23 @@ def embeddings():
     Muon.step = step
 
 @patch
+def five_rounds():
+    import torch
+    from kotrans import since_2017
+    def orthogonalize(matrices):
+        if matrices.size(-2)>matrices.size(-1): return orthogonalize(matrices.mT).mT
+        x = matrices/(torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)
+        for _ in range(5):
+            gram = x@x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+        return x
+    orthogonalize.three = since_2017.orthogonalize
+    since_2017.orthogonalize = orthogonalize
+
+@patch
 def three_rounds():
     from kotrans import since_2017
-    rounds = (8.0934, -23.6204, 17.4462),(3.6366, -2.7219, .5365),(2.6613, -1.9772, .4526)        # each the best for what the one before it leaves of [0.01, 1]
-    def orthogonalize(matrices, steps=3):
-        if matrices.size(-2)>matrices.size(-1): return orthogonalize(matrices.mT).mT
-        x = matrices/(since_2017.torch.linalg.matrix_norm(matrices, keepdim=True)+1e-7)
-        for a,b,c in rounds:
-            gram = x@x.mT
-            x = a*x+(b*gram+c*gram@gram)@x
-        return x
-    since_2017.orthogonalize = orthogonalize
+    since_2017.orthogonalize = since_2017.orthogonalize.three
 
 @patch
 def wsd():
@@ -206,23 +216,32 @@ def settings(a, name): # What a rung that is there already must have been traine
     from kotrans.files import file_sha256
     fields,patches = lineage(name)
     text = {f'{part}.{lang}': file_sha256(Path(a.data, f'{part}.{lang}')) for part in ('train', 'validation') for lang in ('ko', 'en')}
-    return dict(minutes=0 if a.epochs else a.minutes, num_epochs=a.epochs, fields=fields, patches=patches, text=text)
+    return dict(minutes=0 if a.epochs else a.minutes, num_epochs=a.epochs, processes=a.processes, fields=fields, patches=patches, text=text)
+
+def fit(**given): # What each process does: the trainer and its history
+    a = argparse.Namespace(**given)
+    os.sched_setaffinity(0, {a.cores[int(os.environ.get('RANK', 0))]})
+    import torch
+    torch.set_num_threads(1)
+    for p in lineage(a.only)[1]: PATCHES[p]()
+    from kotrans.pipeline import make_trainer
+    trainer = make_trainer(rung_config(a, a.only, int(a.seeds)), progress=False)
+    return trainer,trainer.train()
 
 def train(a):
-    "The one rung of --only with the one seed of --seeds, on the core --core"
-    os.sched_setaffinity(0, {a.core})
-    import numpy as np,torch
-    torch.set_num_threads(1)
-    patches = lineage(a.only)[1]
-    for p in patches: PATCHES[p]()
-    import kotrans
+    "The one rung of --only with the one seed of --seeds, on the cores --cores"
+    a.cores = [int(c) for c in a.cores.split(',')]
+    from kotrans.distributed import local_ranks
+    os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).resolve().parent), *filter(None, [os.environ.get('PYTHONPATH')])])      # where the others find this file
+    with local_ranks(a.processes, 'rungs', 'fit', vars(a)) if a.processes>1 else nullcontext(): trainer,history = fit(**vars(a))
+    import kotrans,numpy as np,torch
     from kotrans.checkpoint import load_checkpoint
     from kotrans.evaluation import sentence_losses
-    from kotrans.pipeline import machine_info,make_trainer
-    seed = int(a.seeds)
+    from kotrans.pipeline import machine_info
+    os.sched_setaffinity(0, a.cores)
+    torch.set_num_threads(a.processes)
+    patches,seed = lineage(a.only)[1],int(a.seeds)
     c = rung_config(a, a.only, seed)
-    trainer = make_trainer(c, progress=False)
-    history = trainer.train()
     trainer.model.load_state_dict(load_checkpoint(Path(c.checkpoint_dir)/'best_model.pt')['weights'])
     losses = sentence_losses(trainer.model.eval(), trainer.valid_loader.corpus)
     lines = Path(a.data, 'validation.en').read_text('utf-8').splitlines()
@@ -271,7 +290,7 @@ def check(a, folder, wanted):
         there = record(folder, n, s)
         if there.exists():
             old,now = json.loads(there.read_text('utf-8')),settings(a, n)
-            if differs := [k for k in now if old.get(k)!=now[k]]: sys.exit(f"{there}: trained with another {', '.join(differs)}; name another folder")
+            if differs := [k for k in now if old.get(k, {'processes': 1}.get(k))!=now[k]]: sys.exit(f"{there}: trained with another {', '.join(differs)}; name another folder")
             missing = set() if 'rotary' in old['patches'] else scored(a).keys()-old.get('scores', {}).keys()
             if missing: sys.exit(f"{there}: has no scores of {', '.join(missing)}; remove it to train it again")
         c = rung_config(a, n, s)
@@ -284,7 +303,7 @@ def run(a):
     wanted = [(n, int(s)) for s in a.seeds.split(',') for n in (a.only.split(';') if a.only else RUNGS)]
     check(a, folder, wanted)
     queue,lock,running,failed = [w for w in wanted if not record(folder, *w).exists()],threading.Lock(),{},[]
-    def work(core):
+    def work(cores):
         while True:
             with lock:
                 if not queue: return
@@ -292,19 +311,22 @@ def run(a):
                 own = record(folder, n, s).parent
                 shutil.rmtree(own, ignore_errors=True)            # interrupted
                 own.mkdir(parents=True)
-                command = [sys.executable, __file__, *sys.argv[1:], '--only', n, '--seeds', str(s), '--core', str(core)]
-                with open(own/'log.txt', 'w') as log: running[core] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-            wrong = running[core].wait()
+                command = [sys.executable, __file__, *sys.argv[1:], '--only', n, '--seeds', str(s), '--cores', ','.join(map(str, cores))]
+                with open(own/'log.txt', 'w') as log: running[cores] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            wrong = running[cores].wait()
             if wrong: failed.append(f"{n}, seed {s}: failed, see {own/'log.txt'}")
             print(failed[-1] if wrong else f"{n}, seed {s}: {json.loads((own/'rung.json').read_text('utf-8'))['bits']:.4f}", flush=True)
-    workers = [threading.Thread(target=work, args=(c,)) for c in sorted(os.sched_getaffinity(0))]
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores)<a.processes: sys.exit(f'--processes {a.processes}: there are {len(cores)} cores here')
+    workers = [threading.Thread(target=work, args=(tuple(cores[i:i+a.processes]),)) for i in range(0, len(cores)//a.processes*a.processes, a.processes)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for w in workers: w.start()
     try:
         for w in workers: w.join()
     except BaseException:                                         # Ctrl-C: nothing else is begun
         with lock: queue.clear()
-        for p in running.values(): p.kill()
+        for p in running.values():
+            if p.poll() is None: os.killpg(p.pid, signal.SIGKILL)     # and the processes that it has started
         raise
     rows = compared(folder, [r for p in sorted(folder.glob('trials/*/rung.json')) if (r := json.loads(p.read_text('utf-8')))['name'] in ALL])
     for r in sorted(rows, key=lambda r: r['bits']):
@@ -324,9 +346,11 @@ def main():
     p.add_argument('--beam', type=int, default=5)
     p.add_argument('--length-penalty', type=float, default=1)
     p.add_argument('--json')
-    p.add_argument('--core', type=int, help=argparse.SUPPRESS)
+    p.add_argument('--processes', type=int, default=1, help='cores of each training, with a process on each')
+    p.add_argument('--cores', help=argparse.SUPPRESS)
     a = p.parse_args()
-    if a.core is None: return run(a)
+    if a.processes<1: p.error('--processes: from 1 on')
+    if not a.cores: return run(a)
     found = train(a)
     record(a.folder, a.only, int(a.seeds)).write_text(json.dumps(found), 'utf-8')
 
