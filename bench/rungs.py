@@ -290,7 +290,7 @@ def check(a, folder, wanted):
         there = record(folder, n, s)
         if there.exists():
             old,now = json.loads(there.read_text('utf-8')),settings(a, n)
-            if differs := [k for k in now if old.get(k, {'processes': 1}.get(k))!=now[k]]: sys.exit(f"{there}: trained with another {', '.join(differs)}; name another folder")
+            if differs := [k for k in now if old.get(k)!=now[k]]: sys.exit(f"{there}: trained with another {', '.join(differs)}; name another folder")
             missing = set() if 'rotary' in old['patches'] else scored(a).keys()-old.get('scores', {}).keys()
             if missing: sys.exit(f"{there}: has no scores of {', '.join(missing)}; remove it to train it again")
         c = rung_config(a, n, s)

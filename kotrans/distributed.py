@@ -356,7 +356,6 @@ def local_ranks(
     Thread(target=_watch, args=(others, over), daemon=True).start()
     try: yield
     except BaseException:
-        over.set()
         for p in others: p.terminate()
         raise
     finally:
