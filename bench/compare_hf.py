@@ -13,7 +13,7 @@ does not read the source yet says one sentence always, and one such sentence has
 
 Hugging Face trains by its own `Seq2SeqTrainer`: `MarianMTModel` from scratch, batches of sentences of like length (`group_by_length`), fused AdamW, label smoothing, gradient
 clipping, the learning rate falling linearly to 0 at the end of the time. Its last weights, or the average of its last five checkpoints, whichever has the lower perplexity on the
-validation pairs, translate by its own `generate`. kotrans runs as `kotrans-train` and `kotrans-translate`. Both search with --beam hypotheses, scores divided by length.
+validation pairs, translate by its own `generate`. kotrans runs as `kotrans-train` and `kotrans-translate`. Both search with --beam hypotheses, scores divided by length (Hugging Face) or GNMT's (5+n)/6 (kotrans).
 
 Its environment: pip install torch transformers accelerate sentencepiece
 Scores are sacrebleu's BLEU and chrF, their difference judged by its paired bootstrap (1,000 samples).

@@ -14,7 +14,10 @@ written after each section.
 Training is in mixed precision (`torch.autocast` with bfloat16, weights and Adam in float32), each system as it is and translated by torch.compile, on
 the same batches, which lie on the GPU already: forward, backward, clipping and Adam. kotrans is the trainer of `kotrans-train`; it compiles its layers.
 `nn.Transformer` is built as PyTorch's tutorial does, Marian is Hugging Face's model with its label smoother; both have fused Adam here, and are compiled
-whole. Decoding is in float32 and with all weights in bfloat16: random weights, so many sentences into exactly so many tokens. A system is a process of
+whole. Shapes repeat: every batch has been trained on before it is timed, so what a system prepares for each new shape is not measured. (cuDNN plans its
+attention so, which kotrans's trainer does without; the others have PyTorch's defaults.) In training from text new shapes come all the time.
+
+Decoding is in float32 and with all weights in bfloat16: random weights, so many sentences into exactly so many tokens. A system is a process of
 its own; one works at a time, and they take turns within each round. The clock is read when the GPU has nothing left to do. Peak memory is what PyTorch's
 allocator held for this system at most (without the half gigabyte of a CUDA context).
 

@@ -29,7 +29,7 @@ def judge(files, tests):
     for f in files:
         state,t = load_checkpoint(f),Translator.from_checkpoint(f, 'cpu', method='greedy')
         about.append(dict(model=state['model'], parameters=sum(p.numel() for p in t.model.parameters()), steps=state['step'], seed=state['config']['seed'],
-                          **{k: state['config'][k] for k in ('label_smoothing', 'dropout', 'optimizer')}))
+                          **{k: state['config'][k] for k in ('label_smoothing', 'dropout', 'optimizer', 'lr_factor', 'lr_decay', 'warmup_steps')}))
         challenge.append(challenge_scores(t.translate([i.ko for i in items])))
         contrast.append(contrastive_scores(t))
         for name,(ko,en) in tests.items(): read[name].append(token_confidences(t, ko, en))

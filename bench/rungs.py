@@ -7,7 +7,7 @@
 bound to one, so that what else the machine does takes from all. Encoding is outside the clock. A rung that is in the folder already is not trained again, so the command goes on
 where it was interrupted; with other minutes, text or recipe it asks for another folder. `--epochs` in place of `--minutes` gives equal text instead of equal time.
 
-With `--processes 2` each training has two cores and a process on each, whose batches make one step together, so that one trains at a time on a machine of two.
+With `--threads 2` each training has two cores, so that one trains at a time on a machine of two; with `--processes 2` it has a process on each, whose batches make one step together.
 
 A rung is its parent's recipe and one change: config fields, or a patch (`PATCHES`) that puts another form in the place of the library's, so that a change that brings nothing needs
 no switch there. What is compared is the unsmoothed loss of the target sentences in bits a character, which does not depend on how a vocabulary cuts them. `gain` is how many bits less
@@ -69,7 +69,17 @@ HOURS = {               # the same for --minutes 59.5, by --only: what six minut
     'hour, width 192, embeddings × 3': ('hour, width 192', {}, ['embeddings'], ''),
     'hour, width 192, R-Drop': ('hour, width 192', {}, ['rdrop'], ''),
 }
-ALL = RUNGS | HOURS
+TWO_CORES = {           # hours of two cores: --minutes 59.5 --threads 2
+    'two cores':            (None, BASE | dict(warmup_steps=400, lr_factor=1.8, d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], 'the recipe that won the hours of one core'),
+    'two cores, layers 3+3': ('two cores', dict(num_encoder_layers=3, num_decoder_layers=3), [], ''),
+    'two cores, dropout 0.2': ('two cores', dict(dropout=.2), [], ''),
+    'two cores, width 256': ('two cores', dict(d_model=256, d_ff=1024), [], ''),
+    'two cores, width 256, layers 3+3': ('two cores, width 256', dict(num_encoder_layers=3, num_decoder_layers=3), [], ''),
+    'two cores, dropout inside': ('two cores', {}, ['inside'], ''),
+    'two cores, R-Drop':    ('two cores', {}, ['rdrop'], ''),
+    'two cores, subword sampling 0.3': ('two cores', dict(subword_sampling_alpha=.3), [], ''),
+}
+ALL = RUNGS | HOURS | TWO_CORES
 PATCHES = {}
 
 def lineage(name): # Config fields and patches of a rung, its ancestors' included
@@ -216,13 +226,14 @@ def settings(a, name): # What a rung that is there already must have been traine
     from kotrans.files import file_sha256
     fields,patches = lineage(name)
     text = {f'{part}.{lang}': file_sha256(Path(a.data, f'{part}.{lang}')) for part in ('train', 'validation') for lang in ('ko', 'en')}
-    return dict(minutes=0 if a.epochs else a.minutes, num_epochs=a.epochs, processes=a.processes, fields=fields, patches=patches, text=text)
+    return dict(minutes=0 if a.epochs else a.minutes, num_epochs=a.epochs, processes=a.processes, threads=a.threads, fields=fields, patches=patches, text=text)
 
 def fit(**given): # What each process does: the trainer and its history
     a = argparse.Namespace(**given)
-    os.sched_setaffinity(0, {a.cores[int(os.environ.get('RANK', 0))]})
+    first = int(os.environ.get('RANK', 0))*a.threads
+    os.sched_setaffinity(0, a.cores[first:first+a.threads])
     import torch
-    torch.set_num_threads(1)
+    torch.set_num_threads(a.threads)
     for p in lineage(a.only)[1]: PATCHES[p]()
     from kotrans.pipeline import make_trainer
     trainer = make_trainer(rung_config(a, a.only, int(a.seeds)), progress=False)
@@ -239,7 +250,7 @@ def train(a):
     from kotrans.evaluation import sentence_losses
     from kotrans.pipeline import machine_info
     os.sched_setaffinity(0, a.cores)
-    torch.set_num_threads(a.processes)
+    torch.set_num_threads(len(a.cores))
     patches,seed = lineage(a.only)[1],int(a.seeds)
     c = rung_config(a, a.only, seed)
     trainer.model.load_state_dict(load_checkpoint(Path(c.checkpoint_dir)/'best_model.pt')['weights'])
@@ -317,8 +328,9 @@ def run(a):
             if wrong: failed.append(f"{n}, seed {s}: failed, see {own/'log.txt'}")
             print(failed[-1] if wrong else f"{n}, seed {s}: {json.loads((own/'rung.json').read_text('utf-8'))['bits']:.4f}", flush=True)
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores)<a.processes: sys.exit(f'--processes {a.processes}: there are {len(cores)} cores here')
-    workers = [threading.Thread(target=work, args=(tuple(cores[i:i+a.processes]),)) for i in range(0, len(cores)//a.processes*a.processes, a.processes)]
+    each = a.processes*a.threads
+    if len(cores)<each: sys.exit(f'--processes {a.processes}, --threads {a.threads}: there are {len(cores)} cores here')
+    workers = [threading.Thread(target=work, args=(tuple(cores[i:i+each]),)) for i in range(0, len(cores)//each*each, each)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for w in workers: w.start()
     try:
@@ -346,10 +358,11 @@ def main():
     p.add_argument('--beam', type=int, default=5)
     p.add_argument('--length-penalty', type=float, default=1)
     p.add_argument('--json')
-    p.add_argument('--processes', type=int, default=1, help='cores of each training, with a process on each')
+    p.add_argument('--threads', type=int, default=1, help='cores of each process')
+    p.add_argument('--processes', type=int, default=1, help='processes of each training')
     p.add_argument('--cores', help=argparse.SUPPRESS)
     a = p.parse_args()
-    if a.processes<1: p.error('--processes: from 1 on')
+    if min(a.threads, a.processes)<1: p.error('--threads, --processes: from 1 on')
     if not a.cores: return run(a)
     found = train(a)
     record(a.folder, a.only, int(a.seeds)).write_text(json.dumps(found), 'utf-8')

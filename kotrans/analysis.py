@@ -25,6 +25,7 @@ def read_log(
     except (OSError, UnicodeDecodeError) as e:
         why = getattr(e, 'strerror', None) or 'not UTF-8'
         raise InputError(f'{path}: cannot be read ({why}); kotrans-train writes such a log') from None
+    except csv.Error as e: raise InputError(f'{path}: not a training log ({e})') from None
     lack = [k for k in NEEDED if rows and k not in rows[0]]
     if lack: raise InputError(f"{path}: not a training log (no {', '.join(lack)})")
     if not rows: raise InputError(f'{path}: not a training log (no epochs)')
@@ -62,14 +63,14 @@ def _course(rows, seen):
     best = min(seen, key=lambda r: r['valid_loss'])
     rise = seen[-1]['valid_loss']/best['valid_loss']-1
     at_best = next(r for r in rows if r['epoch']==best['epoch'])
+    kept = '' if any('bleu' in r for r in rows) else '; best_model.pt is of that epoch'
     if rise>.01 and rows[-1]['train_loss']<at_best['train_loss']:
         return (f"overfitting since epoch {best['epoch']:g}: validation loss {best['valid_loss']:.3f} there and "
-                f'{rise:.1%} higher at the end; best_model.pt is of that epoch; more data or a larger --dropout '
-                'would help, more epochs would not')
+                f'{rise:.1%} higher at the end{kept}; more data or a larger --dropout would help, more epochs '
+                'would not')
     if rise>.01:
         return (f"worse since epoch {best['epoch']:g}: validation loss {best['valid_loss']:.3f} there and {rise:.1%} "
-                f'higher at the end, and the training loss did not fall, either; {_SLOWER}; best_model.pt is of that '
-                'epoch')
+                f'higher at the end, and the training loss did not fall, either; {_SLOWER}{kept}')
     before = min(r['valid_loss'] for r in seen[:max(1, len(seen)*3//4)])
     gain = 1-best['valid_loss']/before
     if seen.index(best)>=len(seen)*.9-1 and gain>.01:
@@ -106,7 +107,8 @@ def _bleu(rows):
     scored = [r for r in rows if 'bleu' in r]
     if not scored: return []
     top = max(scored, key=lambda r: r['bleu'])
-    return [f"BLEU was highest in epoch {top['epoch']:g}: {top['bleu']:.1f}"]
+    return [f"BLEU was highest in epoch {top['epoch']:g}: {top['bleu']:.1f}; with --monitor bleu, best_model.pt is of "
+            'that epoch']
 
 # %% ../nbs/35_analysis.ipynb #6122baa0
 def plot_log(

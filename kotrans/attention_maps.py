@@ -10,14 +10,14 @@ __all__ = ['KINDS', 'WORD', 'attention_layers', 'record_attention', 'forced_maps
            'draw_importance', 'maps_page', 'visualize_attention']
 
 # %% ../nbs/51_attention_maps.ipynb #9c946a6b
-import contextlib,json,math,re
+import contextlib,json,math,re,shlex,sys
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from base64 import b64encode
 from itertools import accumulate
-from os.path import commonprefix
+from os.path import commonprefix,isfile
 from pathlib import Path
 from typing import Literal,NamedTuple
 from numpy import ndenumerate,ndindex
@@ -31,17 +31,15 @@ from .config import TransformerConfig
 from .corpora import shipped_rows
 from .encoding import EncodedCorpus
 from .evaluation import mean_loss
-from .fast_decoding import search
 from .files import InputError,atomic_write,check_writable,notify,printable,write_lines
 from .formats import text_lines
 from .masking import pad_ids,padding_mask
 from .packing import PackedCache,PackedTransformer
 from .pipeline import read_split
 from .plots import use_korean_font
-from .shortlist import search_shortlist
 from .special_ids import BOS,EOS,PAD
 from .transformer import Transformer
-from .translator import Translator
+from .translator import Translator,check_texts
 
 # %% ../nbs/51_attention_maps.ipynb #3d04c081
 KINDS = dict(cross='cross-attention', encoder='self-attention of the encoder',
@@ -248,6 +246,8 @@ def mean(self:SentenceMaps,
 # %% ../nbs/51_attention_maps.ipynb #f097c1ce
 def _source_ids(translator, texts):
     "Ids of `texts` as the model reads them"
+    if translator.engine!='torch':
+        raise InputError(f'engine {translator.engine}: does not say what it attends to; take the engine torch')
     out = translator.src_tokenizer.encode([normalise(t) for t in texts])
     for text,ids in zip(texts, out):
         if not ids: raise InputError(f'{printable(text)!r}: has no tokens, so there is nothing to attend to')
@@ -273,11 +273,8 @@ def translation_maps(
     texts:list, # Korean sentences
 )->list: # For each sentence the `SentenceMaps` of its translations, best first
     "Translate `texts`, and tell what the model attended to; a text without tokens is an `InputError`"
-    ids,t,found = _source_ids(translator, texts),translator,[]
-    for i in range(0, len(ids), t.batch_size):
-        src = pad_ids([[*s, EOS] for s in ids[i:i+t.batch_size]], t.device)
-        if t.shortlist: found += search_shortlist(t.model, src, t.shortlist, t.options)
-        else: found += search(t.model, src, t.options)
+    ids,t = _source_ids(translator, texts),translator
+    found = t._search_all(ids, True)
     pairs = [(s, h) for s,hyps in zip(ids, found) for h in hyps]
     maps = iter(_pack_maps(t, [s for s,_ in pairs], [h.tokens for _,h in pairs], [h for _,h in pairs]))
     return [[next(maps) for _ in hyps] for hyps in found]
@@ -813,8 +810,18 @@ def _sentences(text, file, test_set, data_dir, max_samples, reference, forced):
     most = max_samples or None
     if forced and not test_set:
         raise InputError('forced: forces the translations of a --test-set; for others there is --reference')
-    if text: return [text], [reference] if reference else None
+    if text: return _of_sentence(text, reference)
     return _of_part(test_set, data_dir, most, reference, forced) if test_set else _of_file(file, most, reference)
+
+# %% ../nbs/51_attention_maps.ipynb #51c1a002
+def _of_sentence(text, reference):
+    "A sentence, and its reference or `None`"
+    check_texts([text], 'sentence')
+    if reference: check_texts([reference], 'reference')
+    if isfile(text):
+        notify(f'{printable(text)}: is a file, and its name is translated here; its lines: '
+               f'--file {printable(shlex.quote(text))}', file=sys.stderr)
+    return [text],[reference] if reference else None
 
 # %% ../nbs/51_attention_maps.ipynb #d3c18a2f
 _FORMATS = dict(png='.png', svg='.svg', html='.html', pharaoh='.pharaoh') # Format → how its files end
@@ -858,10 +865,11 @@ def _tell(found, files):
     print(f'wrote {files[0]}' + f' and {len(files)-1} more'*(len(files)>1))
 
 # %% ../nbs/51_attention_maps.ipynb #1a6b9485
-def _check_view(format, kind, layer, head, grid):
+def _check_view(format, kind, layer, head, grid, n_best):
     "Refuse what contradicts itself, and what a format has no use for"
     if grid and (layer or head): raise InputError('grid: shows every layer and head; leave --layer and --head away')
     if grid and format in ('html', 'pharaoh'): raise InputError(f'grid: is of pictures, and not of --format {format}')
+    if format=='pharaoh' and n_best>1: raise InputError('n_best: an alignment has one line a sentence; leave it away')
     if format=='pharaoh' and kind!='cross': raise InputError('kind: links come from cross-attention; leave it away')
 
 # %% ../nbs/51_attention_maps.ipynb #1a6b9486
@@ -885,7 +893,7 @@ def visualize_attention(
     words:bool=False, # Join pieces to words
     # Model
     checkpoint:str='checkpoints/best_model.pt', # The model
-    device:str='auto', # cpu, cuda, mps or auto
+    device:str='auto', # cpu, cuda or auto
     # Search
     method:Literal['beam', 'greedy', 'sample']='beam', # How to search
     beam_size:int=4, # Hypotheses kept alive
@@ -905,7 +913,7 @@ def visualize_attention(
     if references and n_best>1: raise InputError('n_best: a translation that is given is the only one; leave it away')
     counts = [n_best]*len(texts)
     format,files = _targets(output, format, counts)
-    _check_view(format, kind, layer, head, grid)
+    _check_view(format, kind, layer, head, grid, n_best)
     for path in files: check_writable(path, *filter(None, (file, file and reference)))
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best,
                                    length_penalty=length_penalty, seed=seed)

@@ -169,7 +169,7 @@ class BatchLoader:
         self.batch_size,self.batch_tokens,self.on_oversized_pair = batch_size,batch_tokens,on_oversized_pair
         self.seed,self.shuffle = seed,shuffle
         self.subword_sampling_alpha,self.tokenizers = subword_sampling_alpha,tokenizers
-        self._planned = None,[]
+        self._planned,self._most = (None,[]),0      # epoch and plan; tokens of the longest side, when looked up
 
 # %% ../nbs/28_batching.ipynb #05d770f0
 @patch
@@ -178,7 +178,9 @@ def plan(self:BatchLoader,
 )->list: # Arrays of row numbers
     "The rows of all batches of an epoch; the last plan is kept"
     if self._planned[0]!=epoch:
-        if hasattr(self.source, 'at'): self.corpus = self.source.at(epoch)
+        if hasattr(self.source, 'at'):
+            self.corpus,self._most = None,0      # its files may go, and while they are mapped, Windows removes none
+            self.corpus = self.source.at(epoch)
         plan = make_batches(self.corpus, self.batch_size, self.batch_tokens, self.seed, epoch, self.shuffle,
                             on_oversized_pair=self.on_oversized_pair)
         self._planned = epoch,plan
@@ -201,11 +203,18 @@ def batches(self:BatchLoader,
     "The batches of an epoch, from number `start` on"
     for rows in self.plan(epoch)[start:]: yield self.batch(rows, epoch)
 
+# %% ../nbs/28_batching.ipynb #28b70701
+@patch
+def _longest(self:BatchLoader):
+    "Tokens of the longest side in the corpus, looked up once for each corpus"
+    if not self._most: self._most = int(self.corpus.lengths.max())
+    return self._most
+
 # %% ../nbs/28_batching.ipynb #4279a531
 @patch
 def _resegment(self:BatchLoader, rows, epoch):
     "A batch of `rows` whose sentences are cut into other pieces"
-    longest = int(self.corpus.lengths.max())
+    longest = self._longest()
     def recut(row, side):
         ids = self.corpus[row][side]
         t = self.tokenizers[side]

@@ -155,7 +155,7 @@ def snapshot(
 # %% ../nbs/30_checkpoint.ipynb #b6f6c6b2
 MAY_CHANGE = ('num_epochs max_minutes patience max_nonfinite_steps eval_every device '
               'data_dir vocab_dir encoded_dir checkpoint_dir log_dir log '
-              'save_every save_every_steps save_every_minutes keep_checkpoints').split()
+              'save_every save_every_steps save_every_minutes keep_checkpoints keep_shards on_oversized_pair').split()
 # How text and vocabularies were made is told by themselves: a resumed run compares their fingerprints
 MAY_CHANGE += [f.name for group in (CleaningConfig, SplitConfig, VocabularyConfig) for f in fields(group)
                if f.name not in ('src_vocab_size', 'tgt_vocab_size')]
@@ -233,7 +233,10 @@ def in_the_way(
     def other(f):
         if not f.run: return not step
         return f.run!=run or f.resumable and f.step>step and _loads(f.path)
-    return [f.path for f in run_files(folder) if other(f)]
+    files = run_files(folder)
+    found = [f for f in files if other(f)]
+    branch = any(f.run==run for f in found)               # then a later best model is of the course that ends here
+    return [f.path for f in files if f in found or branch and f.run==run and f.step>step]
 
 # %% ../nbs/30_checkpoint.ipynb #d54e39b5
 def _loads(path):
@@ -316,12 +319,10 @@ def newest_checkpoint(
 
 # %% ../nbs/30_checkpoint.ipynb #c1822c0a
 def pick_device(
-    name:str='auto', # `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`
+    name:str='auto', # `cpu`, `cuda`, `cuda:1`, or `auto`
 )->torch.device: # The device
     "Choose a device by name, or the fastest available, of GPUs that of this process; one not there is an `InputError`"
-    if name=='auto':
-        mps = torch.backends.mps.is_available()
-        name = 'cuda' if torch.cuda.is_available() else 'mps' if mps else 'cpu'
+    if name=='auto': name = 'cuda' if torch.cuda.is_available() else 'cpu'
     local = os.environ.get('LOCAL_RANK', '')
     several = os.environ.get('WORLD_SIZE', '') not in ('', '0', '1')
     if name=='cuda' and several and local.isdecimal(): name = f'cuda:{local}'
@@ -330,7 +331,8 @@ def pick_device(
         torch.ones(1, device=device).item()   # a device that holds no numbers, such as meta, is none to compute on
     except (RuntimeError, AssertionError, ValueError):
         raise InputError(f'device {name}: not available here; use --device auto or cpu') from None
-    return device
+    if device.type!='mps': return device
+    raise InputError(f'device {name}: has no float64, in which the search sums; use --device cpu')
 
 # %% ../nbs/30_checkpoint.ipynb #a1164175
 def bytes_to_tensor(
@@ -349,7 +351,8 @@ def tensor_to_bytes(
 MODEL = record(dict(model=text_upto(100), config=dict_of(plain_value), weights=dict_of(tensor_of()),
                     tokenizers=list_of(tensor_of(dtypes=[torch.uint8]), most=2)),
                dict(kotrans=text_upto(100), epoch=whole_number(), step=whole_number(), valid=dict_of(plain_value),
-                    run=_check_id, training=dict_of(lambda *_: None)))
+                    run=_check_id, corpus=text_upto(100), training=dict_of(lambda *_: None),
+                    provenance=dict_of(plain_value), licence=text_upto(1000)))
 
 # %% ../nbs/30_checkpoint.ipynb #9e1d4479
 def saved_config(
@@ -523,9 +526,10 @@ def average(
     for path,state in zip(files, states): _check_alike(path, state, files[0], states[0])
     target,runs = _target(output, files),{run_id(s) for s in states}
     averaged = dict(weights=average_weights([s['weights'] for s in states]), averaged=[p.name for p in files], valid={})
+    if len({s.get('corpus') for s in states})>1: averaged['corpus'] = ''
     save_checkpoint(target, states[-1] | averaged)
     notify(f"averaged {', '.join(p.name for p in files)}{f', of {len(runs)} runs' if len(runs)>1 else ''}\n"
-         f'wrote {target}; translate with it: kotrans-translate --checkpoint {shlex.quote(str(target))}')
+         f'wrote {target}; translate with it: kotrans-translate --checkpoint {shlex.quote(target.as_posix())}')
 
 # %% ../nbs/30_checkpoint.ipynb #6b974787
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.checkpoint', 'average'))

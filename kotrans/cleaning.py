@@ -173,13 +173,15 @@ def _apart(text):
     return {float(n) for w in commas for n in w.split(',')}
 
 # %% ../nbs/23_cleaning.ipynb #f061159b
-_SHORT = re.compile(r'(\d[\d,]{0,20}(?:\.\d{1,9})?)(K|k|M|mn|B|bn|T|tn)\b')
+_SHORT = re.compile(r'(?:(\d[\d,]{0,20}(?:\.\d{1,9})?)\s?[~–-]\s?\$?)?'                # 2- of 2-3M
+                    r'(\d[\d,]{0,20}(?:\.\d{1,9})?)(K|k|M|mn|B|bn|T|tn)\b')
 _SIZES = dict(k=10**3, m=10**6, b=10**9, t=10**12)
 
 # %% ../nbs/23_cleaning.ipynb #80c5f350
 def _shortened(text):
-    "The numbers that headlines shorten: $5M, 1.5bn"
-    return {round(float(n.replace(',', ''))*_SIZES[unit[0].lower()], 6) for n,unit in _SHORT.findall(text)}
+    "The numbers that headlines shorten: $5M, 1.5bn, and both of 2-3M"
+    written = [(n, unit) for *both,unit in _SHORT.findall(text) for n in both if n]
+    return {round(float(n.replace(',', ''))*_SIZES[unit[0].lower()], 6) for n,unit in written}
 
 # %% ../nbs/23_cleaning.ipynb #f7753afe
 def _other_readings(pair):
@@ -257,14 +259,15 @@ def repetitive(
     if config.max_repeats and any(_has_run(s, config.max_repeats) for s in pair): return 'repeated characters'
 
 # %% ../nbs/23_cleaning.ipynb #c8bcd989
-_STOP = re.compile('[.!?…。]+["\'”’)\\]]*(?=\\s|$)')
+_STOP = re.compile(r'(?<![.!?…。])(?!(?<=\d)\.\s+\d)[.!?…。]+["\'”’)\]]*(?=\s|$)')
+_ABBREVIATION = re.compile(r"(?<![\w.'’])(?:(?:[A-Za-z]\.)+|(?:Mrs?|Ms|Dr|Prof|St|Mt|vs|etc)\.|No\.(?=\s\d))(?=\s)")
 
 # %% ../nbs/23_cleaning.ipynb #a2433d16
 def sentence_count(
     text:str, # One or more sentences
 )->int: # At least 1
     "Count sentences by their full stops"
-    return max(1, len(_STOP.findall(text)))
+    return max(1, len(_STOP.findall(_ABBREVIATION.sub('', text))))
 
 # %% ../nbs/23_cleaning.ipynb #18655afd
 def sentences_lost(

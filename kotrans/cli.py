@@ -206,6 +206,17 @@ def complete_shell(
     except ImportError: return
     argcomplete.autocomplete(parser)
 
+# %% ../nbs/03_cli.ipynb #03c1a001
+def _unknown(parser, argument):
+    "What to say of an argument that `parser` doesn't know"
+    name,flags = argument.split('=')[0],[s for a in parser._actions for s in a.option_strings]
+    if name.lstrip('-') in [a.dest for a in parser._actions if not a.option_strings] and name.startswith('--'):
+        return f'{name}: is given by its place, without a flag'
+    hint = nearest(name, flags) if name.startswith('-') else ''
+    if not (hint or name.startswith('--')):
+        hint = '; quote what has spaces, give a value behind its flag, and put -- before what begins with a dash'
+    return f'unknown argument {argument}{hint}'
+
 # %% ../nbs/03_cli.ipynb #50e65ab6
 def parse_arguments(
     parser:argparse.ArgumentParser, # From `make_parser`
@@ -216,11 +227,9 @@ def parse_arguments(
     end = argv.index('--') if '--' in argv else len(argv)
     def dashes(a):
         name,eq,value = a.partition('=')
-        return name.replace('_', '-') + eq + value if a.startswith('--') else a
+        return name.replace('_', '-') + eq + value if a.startswith('--') and ' ' not in name else a
     got,unknown = parser.parse_known_args([*map(dashes, argv[:end]), *argv[end:]])
-    if unknown:
-        flags = [s for a in parser._actions for s in a.option_strings]
-        parser.error(f'unknown argument {unknown[0]}' + nearest(unknown[0].split('=')[0], flags))
+    if unknown: parser.error(_unknown(parser, unknown[0]))
     return vars(got)
 
 # %% ../nbs/03_cli.ipynb #3393d83f
@@ -295,6 +304,7 @@ def run_command(
     "Run a function as a command"
     script = Path(sys.argv[0]).stem
     prog = prog or (script if script.startswith('kotrans-') else name.replace('_', '-'))
+    if not {'matplotlib', 'ipykernel'} & sys.modules.keys(): os.environ['MPLBACKEND'] = 'agg'
     def call(argv):
         doc,params = read_docments(f'{module}.{name}')
         args = parse_arguments(make_parser(prog, doc, params, module.split('.')[-1]), argv)

@@ -23,7 +23,7 @@ from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfi
                             VocabularyConfig,parameter_count)
 from .encoding import encode_split
 from .evaluation import compare_systems
-from .files import InputError,atomic_write,file_sha256,lock_file,nearest,notify,printable,write_json,write_lines
+from .files import InputError,atomic_write,file_sha256,nearest,notify,printable,try_lock,write_json,write_lines
 from .pipeline import corpus_scores,machine_info,make_trainer,prepare,run_config,test_sets
 from .recurrent import same_size
 from .tokenizer import load_tokenizers
@@ -154,9 +154,9 @@ def _alone(folder):
     "Wait until no other process makes what the trials of a comparison share"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder/'.making', 'ab') as f:
-        if not lock_file(f):
+        if not try_lock(f):
             notify(f'{folder.parent}: another process is making what the trials share; waiting')
-            while not lock_file(f): time.sleep(.1)
+            while not try_lock(f): time.sleep(.1)
         yield
 
 def trial_config(
@@ -289,11 +289,13 @@ def _read_json(path, remedy):
 
 # %% ../nbs/53_comparison.ipynb #245dcf56
 _OWN = {'vocab_dir', 'encoded_dir', 'checkpoint_dir', 'log_dir', 'seed'} # Fields that a comparison sets itself
+# A resumed run may change these, and of the vocabularies asks only what they are; to a comparison they are the question
+_ASKED = {'num_epochs', 'max_minutes', 'patience', 'eval_every',
+          *(f.name for f in dataclasses.fields(VocabularyConfig))}
 
 def _plan(base):
     "What all trials of a comparison have in common"
-    config = {k: v for k,v in base.to_dict().items()
-              if k in ('num_epochs', 'max_minutes', 'patience') or k not in _OWN|set(MAY_CHANGE)}
+    config = {k: v for k,v in base.to_dict().items() if k in _ASKED or k not in _OWN|set(MAY_CHANGE)}
     files = sorted(p for lang in ('ko', 'en') for p in Path(base.data_dir).glob(f'*.{lang}'))
     return dict(config=config, text={p.name: file_sha256(p) for p in files})
 
@@ -306,8 +308,9 @@ def check_plan(
     plan,path = _plan(base),Path(folder)/'plan.json'
     if not path.exists(): return write_json(path, plan)
     old = _read_json(path, 'name another folder')
-    differs = [f'{k}={printable(repr(old.get("config", {}).get(k)), 40)} (now {printable(repr(v), 40)})'
-               for k,v in plan['config'].items() if old.get('config', {}).get(k)!=v]
+    then = TransformerConfig().to_dict() | old.get('config', {})
+    differs = [f'{k}={printable(repr(then.get(k)), 40)} (now {printable(repr(v), 40)})'
+               for k,v in plan['config'].items() if then.get(k)!=v]
     if old.get('text')!=plan['text']: differs.append(f'another text than that in {base.data_dir}')
     if differs:
         raise InputError(f"{path}: this comparison has {', '.join(differs)}; name another folder, or ask for the same")
@@ -317,7 +320,7 @@ def check_plan(
 def _claim(folder): # Gives whether the trial is this process's
     "Try to take a trial"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder/'.running', 'ab') as f: yield lock_file(f) and not (folder/'result.json').exists()
+    with open(folder/'.running', 'ab') as f: yield try_lock(f) and not (folder/'result.json').exists()
 
 # %% ../nbs/53_comparison.ipynb #be791d3e
 def run_queue(
@@ -577,6 +580,7 @@ def _numbers(text, name, kind):
 def _wanted(what, base):
     "Names of the sweeps that were asked for, and whether the ladder was"
     names,known = [w.strip() for w in what.split(',') if w.strip()],sweeps(base)
+    if not names: raise InputError('what: names nothing; give all, ladder, sweeps, or the name of one')
     for name in names:
         if '=' in name: own_change(name, base)
         elif name not in (*known, 'ladder', 'sweeps', 'all'):
@@ -624,7 +628,7 @@ def compare(
     show:bool=False, # Run nothing: say what is done, and render the pages
     preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Base config, tiny if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
-    device:str='auto', # cpu, cuda, mps, or auto for the fastest there is
+    device:str='auto', # cpu, cuda, or auto for the fastest there is
     **fields:OptimizerConfig|BatchConfig|TokensConfig|DataFolder|VocabularyConfig|ModelConfig|RunConfig # Fields
 ):
     """Train models of equal size against each other, or turn one number at a time; go on where it was interrupted

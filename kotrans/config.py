@@ -319,7 +319,7 @@ class RunConfig(ConfigFields):
 class MachineConfig(ConfigFields):
     "Seed and device"
     seed:int=42 # Seed of initial weights, order of sentences and dropout
-    device:str='auto' # cpu, cuda, mps, or auto for the fastest there is
+    device:str='auto' # cpu, cuda, or auto for the fastest there is
 
 # %% ../nbs/02_config.ipynb #7d636ffc
 class StepConfig(MachineConfig, OptimizerConfig, BatchConfig, TokensConfig, ShardsFolder, EncodedFolder,

@@ -53,11 +53,16 @@ def _phrases():
     "The phrasebook, read once"
     return tuple(Phrase(**row) for row in shipped_rows('phrasebook.tsv'))
 
+# %% ../nbs/21_corpora.ipynb #21f5a002
+def _topic_files(folder):
+    "The names of the tables in a folder, one for each topic"
+    return sorted(f.name for f in folder.iterdir() if re.fullmatch(r'[\w-]+\.tsv', f.name))
+
 # %% ../nbs/21_corpora.ipynb #f675ed09
 @cache
 def _everyday():
     "All everyday sentences, read once: the phrasebook, then a file for each topic"
-    files = sorted(f.name for f in (resources.files('kotrans')/'data'/'everyday').iterdir())
+    files = _topic_files(resources.files('kotrans')/'data'/'everyday')
     return _phrases() + tuple(Phrase(topic=name.removesuffix('.tsv'), **row)
                               for name in files for row in shipped_rows('everyday', name))
 
@@ -372,10 +377,14 @@ register_source(Source('aihub', "your own download of AI Hub's corpora", 'that o
                        _HUB_OPTIONS));
 
 # %% ../nbs/21_corpora.ipynb #b7aad3b0
+def _raw_flag(folder):
+    "The flag that names a folder of sources, unless it is the usual one"
+    name = folder.as_posix()                                # a shell of Windows takes / too, and needs no quotes then
+    return '' if name=='data/raw' else f' --raw-dir {shlex.quote(printable(name, 200))}'
+
 def _again(folder):
     "The command that makes `folder` anew"
-    place = '' if str(folder.parent)=='data/raw' else f' --raw-dir {shlex.quote(printable(folder.parent, 200))}'
-    return (f'make it anew with: kotrans-download-data {printable(folder.name)} --force{place}'
+    return (f'make it anew with: kotrans-download-data {printable(folder.name)} --force{_raw_flag(folder.parent)}'
             + (', naming your files' if folder.name=='local' else ''))
 
 # %% ../nbs/21_corpora.ipynb #0dd061a0
@@ -529,8 +538,7 @@ def download_data(
             continue
         _tell(o.name, folder, done[o.name], what)
     if not done: raise InputError(f'{source}: no source could be had; the lines above say why')
-    notify(f'next: kotrans-split-data --source {next(iter(done))}'
-           + (f' --raw-dir {shlex.quote(printable(raw_dir, 200))}' if raw_dir!='data/raw' else ''))
+    notify(f'next: kotrans-split-data --source {next(iter(done))}{_raw_flag(Path(raw_dir))}')
     return done
 
 # %% ../nbs/21_corpora.ipynb #5c3f2c02

@@ -109,10 +109,11 @@ def step(self:_Beam, log_p, extra):
     total = log_p + torch.tensor([[p] for _,p in self.alive], dtype=torch.float64)
     best,place = total.flatten().topk(min(2*self.k, total.numel()))
     candidates = [(p, *divmod(i, total.size(1))) for p,i in zip(best.tolist(), place.tolist()) if p>-math.inf]
-    for p,row,token in candidates[:self.k]:
-        if token==EOS: self.add(self.alive[row][0], p, n, extra[row][0])
+    ended = {row: p for p,row,token in candidates[:self.k] if token==EOS}
+    for row,p in ended.items(): self.add(self.alive[row][0], p, n, extra[row][0])
     if n>self.limit:                                                        # not ended, but better than nothing
-        for (tokens,p),(_,before) in zip(self.alive, extra): self.add(tokens, p, n-1, before, finished=False)
+        for row,((tokens,p),(_,before)) in enumerate(zip(self.alive, extra)):
+            if row not in ended: self.add(tokens, p, n-1, before, finished=False)
     go_on = [c for c in candidates if c[2]!=EOS][:self.k]
     if n>self.limit or not go_on or self.decided(go_on[0][0]): go_on = []
     self.alive = [(self.alive[row][0]+[token], p) for p,row,token in go_on]

@@ -266,6 +266,13 @@ def _check_workers(workers):
     try: check_value('workers', int, workers)
     except InputError as e: raise InputError(f'workers: {e}') from None
 
+# %% ../nbs/27_encoding.ipynb #27f8a002
+def _num_workers(asked):
+    "How many processes encode: as many as were asked for, or one for each core that this one may use"
+    try: cores = len(os.sched_getaffinity(0))
+    except AttributeError: cores = os.cpu_count() or 1      # macOS and Windows can't tell
+    return asked if asked and os.name!='nt' else min(asked or cores, 61)
+
 # %% ../nbs/27_encoding.ipynb #6be90731
 def _encode_in_pool(chunks, tokenizers, max_len, workers):
     "Yield the encoded chunks in their order, at most two a worker under way"
@@ -279,7 +286,7 @@ def _encode_in_pool(chunks, tokenizers, max_len, workers):
             while waiting: yield waiting.popleft().result()
         except BrokenProcessPool:
             raise InputError('a process that encoded was killed, '
-                             'most often for want of memory: try fewer --workers') from None
+                             'most often for want of memory: encode first, with kotrans-encode --workers 2') from None
         finally:
             for f in waiting: f.cancel()
 
@@ -293,7 +300,7 @@ def encode_chunks(
 ): # Yields the encoded chunks in their order: ids and lengths of both sides, lines kept, number of pairs
     "Encode chunk after chunk, several at a time"
     _check_workers(workers)
-    chunks,workers = iter(chunks),workers or os.cpu_count() or 1
+    chunks,workers = iter(chunks),_num_workers(workers)
     first = [*islice(chunks, 2)]
     if workers==1 or len(first)<2:
         for c in chain(first, chunks): yield _encode_chunk(*c, src_tokenizer, tgt_tokenizer, max_len)

@@ -376,9 +376,13 @@ _UNITS = ('개월 세기 인분 학년 호선 퍼센트 프로 미터 센티 킬
           '원 년 월 일 분 초 층 번 인 호 세 주 도 점 회 위 쪽 평 배 등 대 권 명 개 살 톤 장 엔').split()
 _LONE = frozenset('월 층 학년 인분 호선'.split())                                       # these may touch a lone syllable
 _LONE_APART = frozenset('년 원 초 퍼센트 프로 미터 킬로 그램 리터 달러 센티 개월 주일 번 분 주 점'.split())
-_SINO = re.compile(r'(?<![가-힣])([일이삼사오육칠팔구영공십백천만억조]{1,24}(?:(?<=[만억]) [일이삼사오육칠팔구십백천]+(?= ?원))?)( ?)'
-                   f"({'|'.join(sorted(_UNITS, key=len, reverse=True))})")
-_FIGURES = re.compile(r'[0-9][0-9,]{0,18}(?:\.[0-9]{1,18})?[십백천만억조]{0,4}(?: ?[0-9]{1,4}[십백천만]{1,2}){0,3}')
+_unit,_more = '|'.join(sorted(_UNITS, key=len, reverse=True)),'(?:[일이삼사오육칠팔구십백천만억]{2,12}|[십백천])'
+_SINO = re.compile(rf"""(?<![가-힣]) ([일이삼사오육칠팔구영공십백천만억조]{{1,24}}                      # 일억
+    (?: (?: (?<=[가-힣][만억조]) | (?<=[만억조]) (?=(?:\ {_more}){{1,2}}\ ?원|\ [이삼사오육칠팔구]?천) )
+        \ {_more} (?=\ ?(?:{_unit})|\ {_more}) ){{0,3}}) (\ ?) ({_unit})                        # 오천만 원""", re.X)
+_FIGURES = re.compile(r"""[0-9][0-9,]{0,18} (?:\.[0-9]{1,18})? [십백천만억조]{0,4}                 # 3억
+    (?: (?<=[십백천만억조]) \ ?[0-9][0-9,]{0,4}[십백천만억]{1,2} ){0,3}                              # 5,000만
+    (?: (?<=[천만억조]) \ ?(?:[0-9],[0-9]{3}|[0-9]{3,4}) (?![0-9]|,[0-9]|\ ?년) )?            # 500""", re.X)
 
 # %% ../nbs/49_error_analysis.ipynb #86f44639
 def _is_number(numeral, gap, unit):
@@ -470,6 +474,8 @@ def _run_value(run):
 _CLOCK = {'half past': 30, 'quarter past': 15, 'quarter to': 45}
 _FIRSTS,_TENS_EN = dict(first=1, second=2),[(n, 'word') for n in range(20, 100, 10)]
 
+def _scale(words): return _EN_SCALES.get(''.join(words).lower())
+
 def english_numbers(
     text:str, # An English sentence
 )->list: # Each once, sorted; without 0 and 1
@@ -483,7 +489,7 @@ def english_numbers(
         elif low in _EN: value,kind = _EN[low],'word'
         elif low in _FIRSTS and run and run[-1] in _TENS_EN: value,kind = _FIRSTS[low],'word'
         elif low in _EN_SCALES: value,kind = _EN_SCALES[low],'scale'
-        elif low=='and' and run and run[-1][1]=='scale': continue
+        elif low=='and' and run and run[-1][1]=='scale' and _scale(words[i+2:i+3])!=run[-1][0]: continue
         else: value,kind = None,''
         if kind and before==['quarter', 'to']: value -= 1
         if run and (kind=='' or not _joins(run, value, kind)): found.append(_run_value(run)); run = []
@@ -503,8 +509,9 @@ def wrong_number(
     return ', '.join(found)
 
 # %% ../nbs/49_error_analysis.ipynb #92436b12
-_KOREAN_NO = re.compile('(?<![가-힣])안 (?!에)|(?<![가-힣])못(?= |하|해|했|한|할|합|된|돼|됐|되|마)'
-                        '|지(?:는|도|를|가)? ?(?:않|안(?! ?에)|못|말(?=[고아라자았지면기])|마(?=[세라요시십]|[^가-힣]|$)|맙)'
+_KOREAN_NO = re.compile(r'(?<![가-힣])안 (?!에|공기|구석|물건|분위기|온도|[가-힣]*(?:를|에|에서|의|으로)\b)'
+                        '|(?<![가-힣])안(?:되|돼|됩|될|된다)|(?<![가-힣])못(?= |하|해|했|한|할|합|된|돼|됐|되|마)'
+                        '|지(?:는|도|를|가)? ?(?:않|안(?![ 에])|못|말(?=[고아라자았지면기])|마(?=[세라요시십]|[^가-힣]|$)|맙)'
                         '|[질진] (?:않|못|말)|말고|까 말까'
                         '|없|(?<![가-힣])(?:아니|아닙|아닌|아닐|아뇨)|모르|모른|모를|모릅|몰라|몰랐')
 _ENGLISH_NO = re.compile(r"\b(?:not|never|no|nothing|nobody|none|neither|nor|nowhere|without|cannot|unable|hardly)\b"
@@ -832,6 +839,8 @@ def plot_challenge(
 # %% ../nbs/49_error_analysis.ipynb #3c178995
 def _encoded(translator, sources, translations):
     "Token numbers of both sides; the source's with their end mark"
+    if translator.engine!='torch':
+        raise InputError(f'engine {translator.engine}: scores no given translations; take the engine torch')
     src = translator.src_tokenizer.encode([normalise(s) for s in sources])
     return [[*s, EOS] for s in src], translator.tgt_tokenizer.encode([normalise(t) for t in translations])
 
@@ -1199,4 +1208,4 @@ def write_report(
     mean,low,high = mean_interval(mine)
     spread = '' if math.isnan(low) else f' (95% interval {low:.1f} to {high:.1f})'
     intro = _text(f'{len(sources):,} sentences. Mean sentence chrF {mean:.1f}{spread}.')
-    with atomic_write(path) as f: f.write(_page(title, intro, sections).encode())
+    with atomic_write(path) as f: f.write(_page(title, intro, sections).encode('utf-8', 'backslashreplace'))

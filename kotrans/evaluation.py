@@ -9,6 +9,7 @@ __all__ = ['METRICS', 'LOWER_IS_BETTER', 'choose_metrics', 'bootstrap', 'check_s
 
 # %% ../nbs/50_evaluation.ipynb #f35ebe87
 import os,platform,re,stat,sys,time
+from contextlib import nullcontext
 from dataclasses import asdict,dataclass,field
 from datetime import datetime,timezone
 from functools import partial
@@ -16,6 +17,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Literal
+from unittest import mock
 import numpy as np
 import sacrebleu,torch
 from fastcore.basics import patch
@@ -28,8 +30,8 @@ from .config import TransformerConfig,need_memory
 from .encoding import encode_corpus
 from .error_analysis import word_counts,write_report
 from .fast_decoding import SearchOptions
-from .files import (InputError,check_writable,file_sha256,iter_lines,json_text,lock_file,nearest,notify,
-                           open_output,printable)
+from .files import (InputError,check_writable,file_sha256,iter_lines,json_text,nearest,notify,
+                           open_output,printable,try_lock)
 from .formats import bounded_lines,import_extra,json_value,open_bytes,text_lines
 from .masking import padding_mask,target_mask
 from .normalising import normalise
@@ -79,6 +81,11 @@ def bootstrap(
     n = len(stats)
     return np.array([score(stats[draw.choice(n, size=n, replace=True)].sum(0)) for _ in range(resamples)])
 
+# %% ../nbs/50_evaluation.ipynb #50f1a001
+def _p_with_ties(differences, seen):
+    "How often chance made a difference at least as large as the one seen, which counts as one of them"
+    return (np.sum(differences>=seen-1e-9).item()+1)/(len(differences)+1)
+
 # %% ../nbs/50_evaluation.ipynb #677d86be
 def _least_p(metric, outputs, first, references, enough=20):
     "The smallest p that so few different outputs can give; how they differ is judged by what `metric` counts"
@@ -103,6 +110,12 @@ def check_systems(
             raise InputError(f'{printable(name, 200)} has {len(outputs):,} lines, and there are {len(references):,} '
                              'references: line n of one must belong to line n of the other')
 
+# %% ../nbs/50_evaluation.ipynb #50c1a001
+def _need_resamples(n, resamples):
+    "Raise an `InputError` if the table of a test set of `n` sentences is larger than the memory"
+    need_memory(110*n*resamples, f'{resamples:,} resamples of {n:,} sentences',
+                'take fewer sentences (max_samples) or fewer resamples')
+
 # %% ../nbs/50_evaluation.ipynb #5c8a9bb9
 def compare_systems(
     systems:dict, # Name → translations, `list[str]`; the others are compared with the first
@@ -117,11 +130,11 @@ def compare_systems(
     ways = dict(randomisation=('ar', 10*resamples, resamples), bootstrap=('bs', resamples, -1))
     if significance not in ways: raise InputError(f'significance {printable(significance)}: randomisation or bootstrap')
     kind,trials,confidence = ways[significance if len(systems)>1 else 'bootstrap']   # one alone: an interval only
-    need_memory(110*n*resamples, f'{resamples:,} resamples of {n:,} sentences',
-                'take fewer sentences (max_samples) or fewer resamples')
+    _need_resamples(n, resamples)
     _seed()
     made = {m: METRICS[m](references=[references]) for m in choose_metrics(metrics)}
-    signatures,found = PairedTest([*systems.items()], made, None, kind, trials, confidence)()
+    ties = mock.patch.object(sacrebleu.significance, '_compute_p_value', _p_with_ties) if kind=='ar' else nullcontext()
+    with ties: signatures,found = PairedTest([*systems.items()], made, None, kind, trials, confidence)()
     scores = {name: {} for name in names}
     for (label,signature),metric in zip(signatures.items(), made.values()):
         for name,r in zip(names, found[label]):
@@ -262,7 +275,7 @@ def read_test_set(
 def _lock(file, path, seconds):
     "Wait until an open log is ours"
     for _ in range(max(1, round(seconds/.05))):
-        if lock_file(file): return
+        if try_lock(file): return
         time.sleep(.05)
     raise InputError(f'{path}: another process is writing there; wait until it ends, or name another file')
 
@@ -277,9 +290,10 @@ def _check_end(path):
 # %% ../nbs/50_evaluation.ipynb #d61f6135
 def check_log(
     path, # A file of records, perhaps not there yet
+    *inputs, # Files to be read, which it must not be
 ):
     "Raise an `InputError` if no record can be added to `path`"
-    check_writable(path)
+    check_writable(path, *inputs)
     if Path(path).is_file(): _check_end(path)
 
 # %% ../nbs/50_evaluation.ipynb #db165e3e
@@ -485,7 +499,7 @@ def evaluate(
     report_file:str='', # Also write an error analysis of the last system, beside the first, as an HTML page
     log_file:str='logs/evaluations.jsonl', # Where to add the records; - prints them, and the table as messages
     # Model and speed
-    device:str='auto', # cpu, cuda, mps or auto
+    device:str='auto', # cpu, cuda or auto
     batch_size:int=128, # Most sentences translated together
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
     int8:bool=False, # Multiply in 8 bits: faster on a CPU with VNNI, and nearly the same
@@ -504,17 +518,18 @@ def evaluate(
     """
     models,files = _asked_for(checkpoint, hypotheses)
     chosen,search,place = choose_metrics(metrics),SearchOptions(**options),pick_device(device)
-    if log_file!='-': check_log(log_file)
-    test = read_test_set(test_set, data_dir, ko, en, max_samples)
     parts = [f'{Path(data_dir)/part}.{lang}' for part in ('train', test_set or 'test') for lang in ('ko', 'en')]
-    others = *files,*models,*parts,ko,en,shortlist,comet,log_file
-    judge = _look_first(test, models, comet, report_file, others, place)
+    inputs = [*filter(None, (*files, *models, *parts, ko, en, shortlist, comet))]
+    if log_file!='-': check_log(log_file, *inputs)
+    test = read_test_set(test_set, data_dir, ko, en, max_samples)
+    _need_resamples(len(test.references), resamples)
+    judge = _look_first(test, models, comet, report_file, (*inputs, log_file), place)
     how = asdict(search) | dict(batch_size=batch_size, batch_tokens=batch_tokens, int8=worth_int8(int8), bf16=bf16,
                                 shortlist=shortlist)
     systems = _systems(models, files, test, place, resamples, how)
     _score(systems, test, chosen, significance, resamples, judge)
-    if report_file: _write_report(report_file, systems, test, Path(data_dir)/'train.ko')
     _deliver([evaluation_record(s, test, place, significance=significance) for s in systems], log_file)
+    if report_file: _write_report(report_file, systems, test, Path(data_dir)/'train.ko')
 
 # %% ../nbs/50_evaluation.ipynb #18a588d2
 def _score(systems, test, metrics, significance, resamples, judge):

@@ -213,12 +213,11 @@ def read_exported(
     note = read_export_note(folder)
     about = _read_about(folder, note)
     with in_file(folder/CONFIG): config = TransformerConfig.from_saved(about['config'])
-    licence = {k: note[k] for k in ('licence',) if note.get(k)}
     tokenizers = [bytes_to_tensor(_bytes(folder/name)) for name in (SOURCE, TARGET)]
     model = {k: v for k,v in note.get('model', {}).items() if k in ('run', 'step', 'epoch')}
     return dict(kotrans=note.get('kotrans', kotrans.__version__), model=about.get('model'), config=about['config'],
                 weights=_read_weights(folder/WEIGHTS, config), tokenizers=tokenizers, valid=note.get('valid', {}),
-                provenance=note.get('training', {}) | licence) | model
+                provenance=note.get('training', {}), licence=note.get('licence', '')) | model
 
 # %% ../nbs/60_export.ipynb #300eb635
 def _bytes(path):
@@ -290,6 +289,7 @@ def make_note(
 def corpus_of(
     config:TransformerConfig, # Of a run; its folders are looked for from here
     tokenizers, # Source and target `Tokenizer` of the model
+    corpus:str, # Fingerprint of the encoded text that the model has seen, from its checkpoint; empty if it has none
 )->dict: # `corpus`, `pairs`, and `licence` if one is known; empty if this is not the text for certain
     "What the folders of a training tell of the text that a model learned from"
     if config.shards: return {}
@@ -298,8 +298,9 @@ def corpus_of(
     texts = [report.get('files', {}).get(f'train.{language}') for language in ('ko', 'en')]
     names = 'src','tgt','src_tokenizer','tgt_tokenizer'
     wanted = dict(zip(names, [*texts, *(t.fingerprint() for t in tokenizers)]))
-    made_of = read_header(Path(config.encoded_dir)/'train').get('key', {})
-    return _told(report) if wanted=={name: made_of.get(name) for name in names} else {}
+    header = read_header(Path(config.encoded_dir)/'train')
+    made_of = {name: header.get('key', {}).get(name) for name in names}
+    return _told(report) if corpus and header.get('fingerprint')==corpus and made_of==wanted else {}
 
 # %% ../nbs/60_export.ipynb #60d10013
 def _told(report):
@@ -344,6 +345,11 @@ def _licence_fields(licence):
     if known: return [f'license: {known.lower()}']
     return ['license: other', f'license_name: {json.dumps(printable(licence, 100))}']
 
+# %% ../nbs/60_export.ipynb #60c140a1
+def _as_it_is(text, limit):
+    "Foreign text, cut to `limit` characters, that Markdown and HTML show as it is"
+    return re.sub(r'([\\`*_{}\[\]<>|~#&])', r'\\\1', printable(text, limit))
+
 # %% ../nbs/60_export.ipynb #dd346294
 def _architecture(config, model):
     "One sentence on the shape of a model"
@@ -363,9 +369,9 @@ def _data_part(note):
     t,m = note['training'],note['model']
     said = ('The checkpoint does not tell which text it was trained on, '
             'and the licence of that text is not known. Write both here')
-    if 'corpus' in t: said = f"Trained on {printable(t['corpus'], 200)}"
+    if 'corpus' in t: said = f"Trained on {_as_it_is(t['corpus'], 200)}"
     if 'corpus' in t and type(t.get('pairs')) is int: said += f" ({t['pairs']:,} sentence pairs)"
-    if 'licence' in t: said += f"; licence of the data: {printable(t['licence'], 200)}"
+    if 'licence' in t: said += f"; licence of the data: {_as_it_is(t['licence'], 200)}"
     elif 'corpus' in t: said += '; the licence of the data is not known. Ask whoever made it, and write it here'
     lasted = [f'{m[k]:,} {k}s' for k in ('epoch', 'step') if m.get(k)]
     return f'{said}.' + (f" Training: {', '.join(lasted)}." if lasted else '')
@@ -436,7 +442,7 @@ def model_card(
     title:str='Korean-English translation', # Heading
 )->str: # `README.md`
     "Write the model card of an export"
-    licence = printable(note['licence'], 1000) or 'none is named, so nobody but its makers may use it'
+    licence = _as_it_is(note['licence'], 1000) or 'none is named, so nobody but its makers may use it'
     about = f"{_architecture(config, note['model'])} Made by [kotrans](https://kotrans.github.io/kotrans)."
     sections = {'Use': usage or _USE.get(note['format'], ''), 'Data': _data_part(note),
                 'Scores': _score_part(note, records), 'Intended use': _INTENDED, 'Limits': _LIMITS,
@@ -453,6 +459,21 @@ def _in_the_way(path, overwrite):
     if not (path/NOTE).is_file(): raise InputError(f'{path}: holds something that is no export; name another folder')
     if not overwrite:
         raise InputError(f'{path}: is there already; name another folder, or replace this export with --overwrite')
+    _keep_others(path)
+
+# %% ../nbs/60_export.ipynb #60c140a4
+def _keep_others(path):
+    "Raise an `InputError` if the folder of an export holds what it did not write, or a text of it that was edited"
+    try: files = _small_json(path/NOTE).get('files')
+    except InputError: files = {}
+    files = files if isinstance(files, dict) else {}
+    known = {NOTE, *files, *(folder.as_posix() for name in files for folder in Path(name).parents)}
+    for f in sorted(path.rglob('*')):
+        name = f.relative_to(path).as_posix()
+        if name not in known:
+            raise InputError(f'{path}: holds {printable(name)}, which is not of the export; move it away')
+        if name in ('README.md', 'LICENSE') and file_sha256(f)!=files.get(name):
+            raise InputError(f'{path}: its {name} was edited; move it away')
 
 # %% ../nbs/60_export.ipynb #60d10021
 @contextmanager
@@ -694,7 +715,8 @@ def _loaded(path):
     model.load_state_dict(state['weights'])
     translator = Translator(model.eval(), src, tgt, max_len=config.max_len)
     translator.config = config
-    return translator, state | dict(provenance=corpus_of(config, (src, tgt)) | state.get('provenance', {}))
+    known = corpus_of(config, (src, tgt), state.get('corpus', ''))
+    return translator, state | dict(provenance=known | state.get('provenance', {}))
 
 # %% ../nbs/60_export.ipynb #60d10031
 def _export_one(name, folder, translator, about, records, overwrite):
@@ -723,6 +745,15 @@ def parity_table(
     widths = [max(map(len, column)) for column in zip(*cells)]
     return '\n'.join(['  '.join(c.ljust(w) for c,w in zip(row, widths)).rstrip() for row in cells] + notes)
 
+# %% ../nbs/60_export.ipynb #60c140a8
+_WRITTEN = '''
+model.safetensors config.json source.spm target.spm
+generation_config.json tokenizer_config.json vocab.json target_vocab.json
+model.bin shared_vocabulary.json source_vocabulary.json target_vocabulary.json
+encoder.onnx decoder.onnx model.json source.json.gz target.json.gz encoder.onnx.gz decoder.onnx.gz onnxruntime/*
+index.html page.css page.js
+kotrans.js search.js pieces.js text.js'''.split() # Files of all the formats, but for card and licence
+
 # %% ../nbs/60_export.ipynb #df726457
 def _check_repository(name):
     "Refuse what is no name of a repository"
@@ -746,8 +777,9 @@ def push(
         return address
     try:
         hub.HfApi().create_repo(repository, private=private, exist_ok=True)
-        hub.HfApi().upload_folder(folder_path=str(folder), repo_id=repository, commit_message='Export of kotrans')
-    except (OSError, ValueError, RuntimeError) as e:
+        hub.HfApi().upload_folder(folder_path=str(folder), repo_id=repository, commit_message='Export of kotrans',
+                                  delete_patterns=_WRITTEN)
+    except Exception as e:                                          # the hub's client lets through what its parts raise
         why = printable(str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__, 300)
         raise InputError(f'{address}: not uploaded ({why}); log in with: hf auth login') from None
     return address
@@ -763,7 +795,9 @@ def _check_wanted(folder, format, check, push_to, dry_run):
 # %% ../nbs/60_export.ipynb #60d10040
 def _about(checkpoint, translator, state, licence, quantize, folder):
     "What the notes of all formats say of a model; a licence that nobody named is told on standard error"
-    licence = licence or str(state['provenance'].get('licence', ''))
+    licence = licence or str(state.get('licence') or state['provenance'].get('licence', ''))
+    if len(licence)>1000:
+        raise InputError('licence: at most 1,000 characters; give its name, and put the text into a file of its own')
     if folder and not licence:
         notify('warning: no licence is named, so nobody else may use this model; name one by --licence',
                file=sys.stderr)
@@ -780,7 +814,8 @@ def _write_all(names, every, folder, quantize, write, compare):
             try: write(name, place)
             except InputError as e:
                 if not every: raise
-                rows.append((name, quantize, 0, str(e))); continue
+                old = '; what is there is of an earlier export' if os.path.exists(place/NOTE) else ''
+                rows.append((name, quantize, 0, f'{e}{old}')); continue
             if folder: notify(f'wrote {place} ({_megabytes(place):.1f} MB)')
             try: found = compare(name, place)
             except InputError as e:
@@ -801,6 +836,20 @@ def _sentences(n):
     "`n` Korean sentences of the everyday test set, or all"
     sentences = [ko for ko,_ in embedded_corpus(0)['test_everyday']]
     return sample_pairs(sentences, n or len(sentences), 0)
+
+# %% ../nbs/60_export.ipynb #60c1a002
+def _keep_model(checkpoint, place):
+    "Raise an `InputError` if the model lies in `place`, which is to be replaced"
+    model = Path(checkpoint).resolve()
+    if Path(place).is_dir() and Path(place).resolve() in (model, *model.parents):
+        raise InputError(f'{place}: holds the model itself; name another folder')
+
+# %% ../nbs/60_export.ipynb #60c1a003
+def _recorded(log_file):
+    "The evaluations in `log_file`; none where it is that of the default, and not there"
+    if Path(log_file).is_file(): return read_evaluations(log_file)
+    if log_file in ('', 'logs/evaluations.jsonl'): return []
+    raise InputError(f'{log_file}: no such file; name that of kotrans-evaluate, or leave --log-file out')
 
 # %% ../nbs/60_export.ipynb #60d10046
 def export(
@@ -834,9 +883,11 @@ def export(
     _check_wanted(folder, format, check, push_to, dry_run)
     translator,state = _loaded(checkpoint)
     about = _about(checkpoint, translator, state, licence, quantize, folder)
-    records = read_evaluations(log_file) if Path(log_file).is_file() else []
+    records = _recorded(log_file)
     sentences = _sentences(max_samples) if check else []
-    def write(name, place): _export_one(name, place, translator, about, records, overwrite)
+    def write(name, place):
+        _keep_model(checkpoint, place)
+        _export_one(name, place, translator, about, records, overwrite)
     def compare(name, place):
         return format_functions(name)[1](translator, place, sentences, quantize, beam_size) if check else {}
     every = format=='all'

@@ -253,15 +253,15 @@ def search(self:CTranslate2Model,
         if any(PAD in h.tokens or BOS in h.tokens for h in hyps):
             hyps = self._hypotheses([row], o, most+1, _NO_WORDS)[0]
         out.append([h for h in hyps if h.finished and len(h.tokens)<=most])
-        if len(out[-1])<o.n_best: out[-1] += self._unfinished(row, o, most)
+        if len(out[-1])<o.n_best: out[-1] += self._unfinished(row, o, most, out[-1])
     return [_best(hyps, o) for hyps in out]
 
 # %% ../nbs/61_export_ctranslate2.ipynb #9f622e74
 @patch
-def _unfinished(self:CTranslate2Model, row, o, longest):
-    "Translations of one sentence that did not end within its limit"
-    if not longest: return [Hypothesis([], 0., 0., False)]
-    return [h for h in self._hypotheses([row], o, longest)[0] if not h.finished]
+def _unfinished(self:CTranslate2Model, row, o, longest, ended):
+    "Translations of one sentence that did not end within its limit; those of `ended` are not given once more"
+    hyps = self._hypotheses([row], o, longest)[0] if longest else [Hypothesis([], 0., 0., False)]
+    return [h for h in hyps if not h.finished and all(h.tokens!=e.tokens for e in ended)]
 
 # %% ../nbs/61_export_ctranslate2.ipynb #f5231de0
 def _best(hyps, o):

@@ -303,12 +303,13 @@ def extend(self:_Beam, logits, t):
 @patch
 def collect_finished(self:_Beam, c, t):
     "Keep what ended at step `t`, and the beginnings of sentences that can't go on"
-    if c.ends.any():
-        score = c.end/self.o.factor(t) + self.coverage.penalty()
-        self.finished.add(self.place, score.masked_fill(~c.ends, -math.inf), c.end, self.node)
+    some = c.ends.any(1).nonzero()[:, 0]                                # never a sentence that is over
+    if len(some):
+        score = (c.end/self.o.factor(t) + self.coverage.penalty()).masked_fill(~c.ends, -math.inf)
+        self.finished.add(self.place[some], score[some], c.end[some], self.node[some])
     stuck = (c.log_prob[:, 0]==-math.inf) & ~self.done
     if stuck.any():
-        score = self.alive/self.o.factor(t-1) + self.coverage.penalty_before()
+        score = (self.alive/self.o.factor(t-1) + self.coverage.penalty_before()).masked_fill(c.ends, -math.inf)
         rows = self.place[stuck]
         self.finished.add(rows, score[stuck], self.alive[stuck], self.node[stuck], ended=False)
 
@@ -403,7 +404,7 @@ def _by_sentence(out, log_prob, finished, n):
     "Rows of tokens -> for each sentence its `n` `Hypothesis`es, best first"
     tokens = [[x for x in row if x!=PAD] for row in out.tolist()]
     found = [Hypothesis(x, p, p, f) for x,p,f in zip(tokens, log_prob.tolist(), finished.tolist())]
-    return [sorted(found[i:i+n], key=lambda h: -h.score) for i in range(0, len(out), n)]
+    return [sorted(found[i:i+n], key=lambda h: (not h.finished, -h.score)) for i in range(0, len(out), n)]
 
 # %% ../nbs/41_fast_decoding.ipynb #2e0c3d9a
 def _greedy_or_sample(model, src, o, prefix, scores=True):

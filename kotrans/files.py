@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STDOUT', 'InputError', 'nearest', 'printable', 'drop_stream', 'notify', 'file_kind', 'decode_line', 'iter_lines',
-           'read_lines', 'open_output', 'lock_file', 'remove_temp_files', 'atomic_write', 'check_writable',
+           'read_lines', 'open_output', 'lock_file', 'try_lock', 'remove_temp_files', 'atomic_write', 'check_writable',
            'standard_streams', 'standard_output', 'write_lines', 'json_text', 'write_json', 'file_sha256',
            'temp_folder', 'locked', 'stable_share']
 
@@ -148,6 +148,8 @@ def _sync_folder(folder):
     try: fd = os.open(folder, os.O_RDONLY)
     except OSError: return   # Windows cannot open a folder
     try: os.fsync(fd)
+    except OSError as e:     # some file systems can't flush a folder; what else goes wrong is an error
+        if e.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP): raise
     finally: os.close(fd)
 
 # %% ../nbs/01_files.ipynb #264176c4
@@ -190,13 +192,32 @@ def open_output(
 # %% ../nbs/01_files.ipynb #3a39ce54
 def lock_file(
     file, # An open file, or its number
-)->bool: # Whether it is this process's now; always, on Windows
+)->bool: # Whether it is this process's now
     "Lock an open file, until it is closed or this process ends"
-    if os.name=='nt': return True                           # there, an open file can't be removed anyway
+    if os.name=='nt': return _lock_byte(file if isinstance(file, int) else file.fileno())
     import fcntl
     try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError: return False
+    except (BlockingIOError, PermissionError): return False # the latter from some network file systems
     return True
+
+# %% ../nbs/01_files.ipynb #01f5a004
+def _lock_byte(number):
+    "`lock_file` for an open file of Windows"
+    import msvcrt
+    place = os.lseek(number, 0, os.SEEK_CUR)
+    os.lseek(number, 2**31-2, os.SEEK_SET)
+    try: msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+    except PermissionError: return False                    # locked already
+    finally: os.lseek(number, place, os.SEEK_SET)
+    return True
+
+# %% ../nbs/01_files.ipynb #01f5a008
+def try_lock(
+    file, # An open file, or its number
+)->bool: # Whether no other process holds it, as far as that can be known
+    "What `lock_file` says, or `True` on a file system that has no locks"
+    try: return lock_file(file)
+    except OSError: return True
 
 # %% ../nbs/01_files.ipynb #bb568cb7
 def _open_temp(target, old):
@@ -206,7 +227,7 @@ def _open_temp(target, old):
     for flag in ('O_NOFOLLOW', 'O_CLOEXEC', 'O_BINARY'): flags |= getattr(os, flag, 0)
     tmp = target.with_name(f'.{name}.{secrets.token_hex(4)}.{os.getpid()}.tmp')
     fd = os.open(tmp, flags, 0o666 if old is None else 0o600)
-    with suppress(OSError): lock_file(fd)                   # some network file systems have no locks
+    try_lock(fd)
     if old is not None and os.name!='nt':
         with suppress(OSError): os.fchown(fd, old.st_uid, old.st_gid)
         os.fchmod(fd, stat.S_IMODE(old.st_mode))
@@ -410,7 +431,7 @@ def temp_folder(
     made.mkdir(parents=True)
     try:
         with open(made/'.lock', 'wb') as lock:              # it is held as long as this process lives
-            with suppress(OSError): lock_file(lock)
+            try_lock(lock)
             yield made
     finally: shutil.rmtree(made, ignore_errors=True)
 
@@ -428,6 +449,9 @@ def locked(
     except Timeout:
         raise InputError(f'{what}: another process is writing there; wait until it ends, '
                          'or name another place') from None
+    except (OSError, NotImplementedError) as e:             # the latter from older versions of filelock
+        if getattr(e, 'errno', errno.ENOSYS) not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS): raise
+        raise InputError(f'{path}: this file system has no locks; name a place on another one') from None
     try: yield
     finally: lock.release()
 

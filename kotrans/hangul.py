@@ -10,7 +10,7 @@ __all__ = ['final_consonant', 'attach_particle', 'fuse_ending', 'soften_stem', '
 import re
 from functools import cache
 from typing import NamedTuple
-from unicodedata import normalize
+from unicodedata import category,normalize
 from .normalising import is_syllable,compose,decompose
 
 # %% ../nbs/90_hangul.ipynb #f6662576
@@ -36,16 +36,31 @@ def _latin_end(word):
 _units = {**dict.fromkeys('mm cm m km ml mL l L'.split(), '터'), # 미터 (metre), 리터 (litre)
           **dict.fromkeys('mg g kg'.split(), '램'), 't':'톤', 'kcal':'리'} # 그램, 톤, 킬로칼로리
 
+# %% ../nbs/90_hangul.ipynb #90f00001
+_signs = {**dict.fromkeys('℃℉°', '도'), **dict.fromkeys('㎜㎝㎞㎡㎢㎥㎖ℓ', '터'), **dict.fromkeys('㎎㎏', '램'), '%':'트', '‰':'밀',
+          '$':'러', '€':'로', '£':'드', '¥':'엔', '₩':'원', '+':'스'} # 달러, 유로, 파운드, 엔, 원, 플러스 (plus)
+
+# %% ../nbs/90_hangul.ipynb #90f00003
+def _without_marks(text):
+    "`text` without the punctuation, white space and remarks in brackets at its end, which are not read aloud"
+    word = normalize('NFC', text)
+    while word and word[-1] not in _signs and word[-1] not in '#@&′″':
+        if category(word[-1])[0] not in 'PZC' and word[-1] not in '<>~`': break
+        start = word.rfind('(') if word[-1] == ')' else -1
+        word = word[:start] if start > word.rfind(')', 0, -1) else word[:-1]
+    return word
+
 # %% ../nbs/90_hangul.ipynb #09071a06
 def _last_syllable(text):
     "The last syllable of `text` as it is read aloud, quotes and brackets after it set aside"
-    word = re.sub(r'(\([^()]*\)|[^\w%]|_)+$', '', normalize('NFC', text))
-    if word and is_syllable(word[-1]): return word[-1]
-    if word.endswith('%'): return '트' # 퍼센트, percent
-    if m := re.search(r'[0-9][0-9,.]*$', word): return _number_end(m[0])
+    word = _without_marks(text)
+    if word and (is_syllable(word[-1]) or word[-1] in _signs): return _signs.get(word[-1], word[-1])
+    if m := re.search(r'(?<![0-9,.])([$€£¥₩]?) ?[,.]*([0-9][0-9,.]*)$', word):
+        return _signs.get(m[1]) or _number_end(m[2])
     if (m := re.search(r'[0-9] ?([A-Za-z]+)$', word)) and m[1] in _units: return _units[m[1]]
-    if m := re.search(r'[A-Za-z]+$', word): return _latin_end(m[0])
-    raise ValueError(f'cannot tell how {text!r} ends: it should end in Hangul, a digit or a Latin letter')
+    if m := re.search(r'(?<![A-Za-z])[A-Za-z]+$', word): return _latin_end(m[0])
+    raise ValueError(f'cannot tell how {text!r} ends: it should end in Hangul, a digit, a Latin letter '
+                     'or a sign such as % and ℃')
 
 # %% ../nbs/90_hangul.ipynb #d0262118
 def final_consonant(

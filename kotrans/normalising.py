@@ -133,7 +133,7 @@ def number_values(
 # %% ../nbs/22_normalising.ipynb #6c092044
 _UNITS = dict(십=10, 백=100, 천=1000, 만=10**4, 억=10**8, 조=10**12,
               hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
-_START = r'(?<!\d)(?<!\d,)'                # not within a number: else a long one is looked at from each of its digits
+_START = r'(?<!\d)(?<![\d,],)'            # not within a number: else a long one is looked at from each of its digits
 
 # %% ../nbs/22_normalising.ipynb #7ef4ad51
 _SMALL_KO = r'\d[\d,]*(?:\.\d+)?[십백천]+'                        # 2천, 5백
@@ -163,6 +163,22 @@ def _chain_value(chain):
         if units[-1:] in tuple('만억조'): total,section = total+section*_UNITS[units[-1]],0
     return total+section
 
+# %% ../nbs/22_normalising.ipynb #5c1e2b74
+_FIGURE = r'(\d[\d,]*(?:\.\d+)?)'
+_RANGE_KO = re.compile(rf"""{_START} {_FIGURE} ([십백천]?)                        # 2 of 2~3만, 8백 of 8백~1천만
+    (?= \s?(?:[~∼〜–—-]|에서|내지)\s? {_FIGURE} (\s?[십백천]?[만억조]|[십백천]) )""", re.X)
+_RANGE_EN = re.compile(rf"""{_START} {_FIGURE} () (?= (?:\s?[~–—-]\s?|\s(?:to|or|and)\s)\$?
+    {_FIGURE} [\s-]*(hundred|thousand|million|billion|trillion)\b )""", re.I|re.X)
+
+# %% ../nbs/22_normalising.ipynb #5c1e2b75
+def _with_unit(m):
+    "The first number of a range, with as much of the unit of the second as leaves it the smaller"
+    first,own,last,unit = m.groups()
+    units = [unit.lower()] if unit.isascii() else [*unit.strip()]
+    for taken in (units[i:] for i in range(len(units))):
+        if _product(first, [*own, *taken])<_product(last, units): return m[0]+''.join(taken)
+    return m[0]
+
 # %% ../nbs/22_normalising.ipynb #6d54e86d
 _DIGIT = re.compile(r'\d')
 
@@ -175,7 +191,8 @@ def numbers(
     if not _DIGIT.search(text): return out
     def korean(m): out.add(round(_chain_value(m[0]), 6)); return ' '
     def english(m): out.add(round(_product(m[1], [m[2].lower()]), 6)); return ' '
-    rest = _BIG_EN.sub(english, _BIG_KO.sub(korean, text) if units else text)
+    if units: text = _BIG_KO.sub(korean, _RANGE_KO.sub(_with_unit, text))
+    rest = _BIG_EN.sub(english, _RANGE_EN.sub(_with_unit, text))
     for written in written_numbers(rest): out |= number_values(written)
     return out
 
@@ -211,7 +228,7 @@ _MEASURED = '''년 월 일 시간 분 초 원 명 개 번 살 세 퍼센트 프�
 # %% ../nbs/22_normalising.ipynb #c88363a4
 _TO_9999 = '(?:(?:[이삼사오육칠팔구]?[천백십])+[일이삼사오육칠팔구]?)'
 _SINO = re.compile(rf'''(?<![가-힣\d])
-    ( (?: (?:{_TO_9999}|[일이삼사오육칠팔구])? [만억조] \s? )+   # 백이십만
+    ( (?: (?:{_TO_9999}|[일이삼사오육칠팔구])? [만억조] \s? ){{1,3}} # 백이십만, at most 조, 억 and 만
       (?:{_TO_9999}|[일이삼사오육칠팔구])?                       # 오천
     | {_TO_9999} )                                              # 이천이십
     \s? {_one_of(_MEASURED)}''', re.X)

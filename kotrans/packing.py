@@ -423,6 +423,7 @@ def _tried(model):
         packed,last = PackedTransformer(model),[len(e.weight)-1 for e in (model.src_embed, model.tgt_embed)]
         same = torch.allclose(_three_steps(model, *last), _three_steps(packed, *last), rtol=1e-3, atol=1e-3)
         return packed if same else None
+    except torch.cuda.OutOfMemoryError: raise              # a RuntimeError, but not for what the model is
     except (AttributeError, IndexError, TypeError, RuntimeError, ValueError): return None
 
 # %% ../nbs/42_packing.ipynb #ab06dc23

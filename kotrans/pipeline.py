@@ -8,7 +8,7 @@ __all__ = ['SMALL', 'missing', 'prepare', 'read_split', 'as_made', 'make_trainer
            'train', 'check_pipeline']
 
 # %% ../nbs/47_pipeline.ipynb #1c996342
-import io,json,math,os,platform,random,shutil,sys,time
+import glob,hashlib,io,json,math,os,platform,random,shlex,shutil,sys,time
 from contextlib import nullcontext,redirect_stdout
 from dataclasses import fields
 from pathlib import Path
@@ -17,15 +17,15 @@ from typing import Literal
 import sacrebleu,torch
 import kotrans
 from .checkpoint import (MAY_CHANGE,build_model,check_folder,in_the_way,load_checkpoint,look_at,model_config,
-                                newest_checkpoint,pick_device,refuse_others,run_files,run_id)
+                                newest_checkpoint,pick_device,refuse_others,run_files,run_id,tensor_to_bytes)
 from .config import (PRESETS,CleaningConfig,ModelConfig,RunConfig,RunFolders,SplitConfig,StepConfig,
                             TransformerConfig,load_config,need_memory,parameter_count,preset as get_preset)
 from .corpora import download_data,embedded_corpus
-from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,init_distributed,
+from .distributed import (DistributedTrainer,broadcast_from_rank0,end_rank,exit_rank,init_distributed,
                                  is_main_process,local_ranks,rank_and_size)
 from .encoding import encode_split,open_corpus,read_header
 from .fast_linear import keep_freed_memory,use_fast_linear
-from .files import InputError,atomic_write,locked,notify,write_json,write_lines
+from .files import InputError,atomic_write,locked,notify,printable,write_json,write_lines
 from .formats import read_parallel
 from .fused_loss import FusedModelWithLoss
 from .masking import padding_mask,target_mask
@@ -46,7 +46,7 @@ def missing(
             for part in _parts(config) for lang in ('ko', 'en')]
     names = ['shared'] if config.shared_vocab else ['ko', 'en']
     vocab = [(Path(config.vocab_dir)/f'{name}_spm.model', 'kotrans-train-tokenizer') for name in names]
-    return [(p, command) for p,command in data+vocab if not p.exists()]
+    return [(p, command) for p,command in data+vocab if not os.path.exists(p)]
 
 # %% ../nbs/47_pipeline.ipynb #42758d44
 def _parts(config):
@@ -225,7 +225,8 @@ def make_small(
         raise InputError(f'{SMALL}: was not made by kotrans-train --small; move it away')
     c = small_config(config, size)
     if SMALL.exists():
-        with locked(Path(c.checkpoint_dir)/'.lock', str(SMALL)): shutil.rmtree(SMALL)
+        with locked(Path(c.checkpoint_dir)/'.lock', str(SMALL)): pass
+        shutil.rmtree(SMALL)
     write_json(SMALL/'small.json', dict(size=size, seed=config.seed))
     with redirect_stdout(io.StringIO()) as out:
         said = _sample_raw(config, c, size) if _lacks_splits(config) else _sample_splits(config, c, size)
@@ -353,6 +354,14 @@ def _show_scores(scores):
     if not scores: notify('no test set (test.ko, test.en) to score')
     for s in list(scores.values())[:1]: notify(f"signatures       {s['bleu_signature']}  {s['chrf_signature']}")
 
+# %% ../nbs/47_pipeline.ipynb #47c1a001
+def _described(path):
+    "The model config in a config file; one of something else is an `InputError`"
+    config = load_config(path)
+    if not isinstance(config, TransformerConfig):
+        raise InputError(f'{path}: describes no model; make it a subclass of TransformerConfig')
+    return config
+
 # %% ../nbs/47_pipeline.ipynb #cde52075
 def run_config(
     preset:str='', # tiny, small, base or big
@@ -363,13 +372,14 @@ def run_config(
 )->TransformerConfig: # The config of the run
     "The config that the arguments of `kotrans-train` describe"
     if preset and config: raise InputError('preset and config: give at most one of them')
-    described = (load_config(config) if config else get_preset(preset or 'base')).replace(**fields)
+    described = (_described(config) if config else get_preset(preset or 'base')).replace(**fields)
     if not resume: return described
     state = load_checkpoint(resume)
     if not isinstance(state.get('training'), dict):
         raise InputError(f'{resume}: holds a model, not a run; '
                          'resume from a checkpoint_epoch_N.pt or checkpoint_step_N.pt')
     with in_file(resume): saved = model_config(state)        # before a model of these sizes is built
+    if not (preset or config): _check_shards(saved, resume, fields)
     c = described if preset or config else saved.replace(**_other_folders(saved, state, resume, fields) | fields)
     c = c.replace(src_vocab_size=saved.src_vocab_size, tgt_vocab_size=saved.tgt_vocab_size)    # as they came out
     if 'config' not in [name.strip() for name in anyway.split(',')]: _refuse_change(c, saved, resume)
@@ -384,19 +394,39 @@ def _refuse_change(config, saved, path):
     raise InputError(f'{now}: {path} was trained with {then}; a resumed run keeps that, '
                      'unless given --resume-anyway config')
 
+# %% ../nbs/47_pipeline.ipynb #47f2a001
+def _encoded_here(saved, state):
+    "Whether the `encoded_dir` of a checkpoint holds the corpus of its run, or shards that its tokenizers have cut"
+    folder,corpus = Path(saved.encoded_dir),state['training'].get('corpus')
+    if not saved.shards: return bool(corpus) and read_header(folder/'train').get('fingerprint')==corpus
+    cut_by = [hashlib.sha256(tensor_to_bytes(t)).hexdigest() for t in state['tokenizers']]
+    headers = [read_header(folder/p) for p in glob.glob('shards/[0-9]*', root_dir=folder)]
+    return any(h.get('key', {}).get('tokenizers')==cut_by for h in headers)
+
 # %% ../nbs/47_pipeline.ipynb #4ec1fc1f
 def _other_folders(saved, state, path, fields):
     "Defaults instead of the folders that a checkpoint names, where its run has left nothing in them"
-    lack,corpus = {p.parent for p,_ in missing(saved)},state['training'].get('corpus')
+    lack = {p.parent for p,_ in missing(saved)}
     known = dict(data_dir=Path(saved.data_dir) not in lack, vocab_dir=Path(saved.vocab_dir) not in lack,
-                 encoded_dir=bool(corpus) and read_header(Path(saved.encoded_dir)/'train').get('fingerprint')==corpus,
+                 encoded_dir=_encoded_here(saved, state),
                  checkpoint_dir=Path(path).resolve().parent==Path(saved.checkpoint_dir).resolve(),
                  log_dir=log_run(saved.log_dir)==run_id(state))
     other = {k: d for k,d in _FOLDERS.items() if not known[k] and k not in fields and getattr(saved, k)!=d}
+    def told(k): return f'{k}={printable(getattr(saved, k), 200)}'
     if other and is_main_process():
-        notify(f"{path}: shows nothing of its run in {', '.join(f'{k}={getattr(saved, k)}' for k in other)}; this run "
+        notify(f"{printable(path, 200)}: shows nothing of its run in {', '.join(map(told, other))}; this run "
              f"uses {', '.join(f'{k}={d}' for k,d in other.items())}")
     return other
+
+# %% ../nbs/47_pipeline.ipynb #47c140a2
+def _check_shards(saved, path, fields):
+    "Refuse shards that are not here, and that only a checkpoint names, unless some of them were encoded here before"
+    name = saved.shards
+    if not name or 'shards' in fields or os.path.exists(name) or glob.has_magic(name): return
+    headers = [read_header(Path(saved.encoded_dir)/p) for p in glob.glob('shards/*', root_dir=saved.encoded_dir)]
+    if not any(str(h.get('key', {}).get('shard')).startswith(f'{name} ') for h in headers):
+        raise InputError(f'{printable(path, 200)}: trains on {printable(name, 200)}; '
+                         'name it by --shards if you trust it')
 
 # %% ../nbs/47_pipeline.ipynb #3ad4c98b
 def train(
@@ -422,15 +452,22 @@ def train(
     """
     asked = dict(demo=demo, small=small, small_size=small_size, preset=preset, config=config, resume=resume,
                  resume_anyway=resume_anyway, overwrite=overwrite, report=report, processes=processes, **fields)
-    _check_flags(demo, small, preset, config, resume)
+    _check_flags(demo, small, small_size, preset, config, resume)
     ranks = rank_and_size()[1]
     if ranks>1 and processes:
         raise InputError(f'processes: torchrun has started {ranks} already; leave --processes out')
     def cpu(): return pick_device(fields.get('device', 'auto')).type=='cpu'
     size = processes or (2 if demo and ranks==1 and cpu() else 1)
     with local_ranks(size, 'kotrans.pipeline', '_train', asked) if size>1 else nullcontext(): _train(**asked)
-    if demo and is_main_process(): notify('now ask it something: kotrans-translate "안녕하세요."')
+    if demo and is_main_process(): notify(f'now ask it something: {_question(**fields)}')
     if ranks>1: end_rank()
+
+# %% ../nbs/47_pipeline.ipynb #47c1a002
+def _question(checkpoint_dir=TransformerConfig.checkpoint_dir, **fields):
+    "The command that asks the best model of `checkpoint_dir`"
+    place = shlex.quote(str(Path(checkpoint_dir)/'best_model.pt'))
+    asked = '' if checkpoint_dir==TransformerConfig.checkpoint_dir else f' --checkpoint {place}'
+    return f'kotrans-translate{asked} "안녕하세요."'
 
 # %% ../nbs/47_pipeline.ipynb #47f0a001
 def _train(demo, small, small_size, preset, config, resume, resume_anyway, overwrite, report, processes, **fields):
@@ -456,14 +493,21 @@ def _train(demo, small, small_size, preset, config, resume, resume_anyway, overw
 # %% ../nbs/47_pipeline.ipynb #8ecaa641
 def _auto(config, fields):
     "The newest checkpoint of the run's folder, or nothing; and `fields` with that folder"
-    folder = (load_config(config) if config else TransformerConfig()).replace(**fields).checkpoint_dir
+    c = (_described(config) if config else TransformerConfig()).replace(**fields)
+    folder = c.checkpoint_dir
     lock = locked(Path(folder)/'.lock', f'checkpoint_dir {folder}')
     mine = is_main_process() and Path(folder).is_dir()                # other ranks look without a lock
     with lock if mine else nullcontext(): found = newest_checkpoint(folder)
     if is_main_process():
         notify(f'resume auto: goes on from {found}, after {look_at(found).step:,} steps' if found else
-             f'resume auto: no checkpoint to go on from in {folder}; a new run begins')
+             f'resume auto: no checkpoint to go on from in {folder}; {_begins(c)}')
     return str(found or ''), fields | dict(checkpoint_dir=folder)
+
+# %% ../nbs/47_pipeline.ipynb #47b70402
+def _begins(config):
+    "What becomes of a run for which there is no checkpoint to go on from"
+    if not in_the_way(config.checkpoint_dir) + log_in_the_way(config.log_dir): return 'a new run begins'
+    return 'what lies in its way is of another run, or was stopped before its first; --overwrite begins anew'
 
 # %% ../nbs/47_pipeline.ipynb #38c91ab7
 def _earlier_demo(fields):
@@ -490,8 +534,9 @@ def _check_folders(config, resume, overwrite, demo):
         if not overwrite: refuse_others(found)
 
 # %% ../nbs/47_pipeline.ipynb #0eee8f43
-def _check_flags(demo, small, preset, config, resume):
+def _check_flags(demo, small, small_size, preset, config, resume):
     "Refuse flags that contradict each other"
+    if small_size!=2000 and not small: raise InputError('small_size: is for a rehearsal; add --small')
     if demo and small: raise InputError('demo and small: give at most one of them')
     if small and resume: raise InputError('small and resume: a small run always begins anew; leave one of them away')
     if demo and (config or preset not in ('', 'tiny')):
@@ -542,7 +587,7 @@ def _end_of_small():
 # %% ../nbs/47_pipeline.ipynb #2d4d93fa
 if __name__=='__main__' and __package__=='kotrans':
     from kotrans.cli import pipeline
-    sys.exit(pipeline.train())
+    exit_rank(pipeline.train())
 
 # %% ../nbs/47_pipeline.ipynb #528b8af4
 def check_pipeline(
@@ -574,7 +619,7 @@ def _send_through(trainer):
     src,tgt = batch.src,batch.tgt[:, :-1]
     masks = padding_mask(src),target_mask(tgt)
     model.eval()
-    logits = model(src, tgt, *masks)
+    with torch.backends.cudnn.flags(enabled=False): logits = model(src, tgt, *masks)
     sums = trainer.criterion(logits, batch.tgt[:, 1:])
     (sums.loss/batch.num_tokens).backward()
     silent = [n for n,p in model.named_parameters() if p.grad is None or not p.grad.any()]

@@ -144,6 +144,7 @@ def end_step(self:RobustTrainer):
     c,bad = self.config,self.run.bad_in_a_row
     if c.max_nonfinite_steps and bad>=c.max_nonfinite_steps:
         self.save_step()
+        self.broadcast(None)                                    # other processes wait until it is written
         raise InputError(f'{bad} steps in a row had no finite gradient; {self.last_good()}. Look at the lines named '
                          'above, or take a smaller --lr-factor or a longer --warmup-steps')
     self.check_stop()

@@ -6,7 +6,7 @@
 __all__ = ['LoggingTrainer', 'log_run', 'log_in_the_way', 'compile_layers']
 
 # %% ../nbs/33_runs.ipynb #2a492319
-import csv,io,math,sys,time
+import csv,io,math,os,sys,time
 from collections import deque
 from contextlib import contextmanager,nullcontext
 from pathlib import Path
@@ -33,7 +33,8 @@ class LoggingTrainer(ResumableTrainer):
         self.start_time = time.monotonic()
         self.board = self.curves = None
         self.begun,self.estimated = (0., 0.),False     # elapsed seconds and epochs when this session began
-        self.pace = deque()                            # elapsed seconds and steps, every so often in the last minute
+        self.pace = deque()                            # seconds of training and steps, now and then in the last minute
+        self.validating = 0.,0.                        # seconds of all validations in this session, and of the last
 
 # %% ../nbs/33_runs.ipynb #7b247351
 @patch
@@ -121,13 +122,15 @@ def end_epoch(self:LoggingTrainer,
     row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
 ):
     "Validate, save the best model and a checkpoint if they are due, write the log, and print the epoch's line"
-    row = dict(epoch=self.epochs_done(), step=self.step) | row | dict(lr=self.lr)
+    start,row = self.run.elapsed,dict(epoch=self.epochs_done(), step=self.step) | row | dict(lr=self.lr)
     with self.averaged():
         if self.validation_due(): row |= self.evaluate()
         self.run.history.append(row)
         self.run.epoch_row = {}
         notes = self.keep_best(row)
     self.time_up = self.broadcast(self.update_clock())
+    took = self.run.elapsed-start
+    if 'valid_loss' in row: self.validating = self.validating[0]+took,took
     self.save_epoch()
     self.log(row)
     self.say(epoch_line(row, self.config.num_epochs, notes + self.notes()))
@@ -262,13 +265,28 @@ def aim(self:LoggingTrainer):
 # %% ../nbs/33_runs.ipynb #0c625471
 @patch
 def last_step(self:LoggingTrainer)->int: # 0 if nothing is known yet
-    "Step at which the run will end, by the pace of the last minute"
-    now,step,pace = self.run.elapsed,self.step,self.pace
+    "Step at which the run will end, by the pace of the last minute of training"
+    now,step,pace = self.run.elapsed-self.validating[0],self.step,self.pace
     pace.append((now, step))
     while len(pace)>2 and now-pace[1][0]>60: pace.popleft()
-    (then,first),left = pace[0],60*self.config.max_minutes-now
-    if now==then: return 0
-    return max(step+1, min(self.planned_steps(), step + int(left*(step-first)/(now-then))))
+    (then,first),left = pace[0],60*self.config.max_minutes-self.run.elapsed
+    if now<=then or step<=first: return 0
+    return max(step+1, min(self.planned_steps(), step + int(self.steps_within(left, (now-then)/(step-first)))))
+
+# %% ../nbs/33_runs.ipynb #33f2a002
+@patch
+def steps_within(self:LoggingTrainer,
+    seconds:float, # Time that is left
+    each:float, # Seconds of a step
+)->float: # The last one may be a fraction
+    "Number of steps for which there is time, if each validation takes as long as the last"
+    c,r,pause = self.config,self.run,self.validating[1]
+    batches,size = self.train_loader.num_batches(r.epoch),c.accumulation_steps*self.world
+    epoch = math.ceil(batches/size)
+    first = math.ceil((batches-r.position)/size) + -(r.epoch+1)%c.eval_every*epoch           # to the next validation
+    between = c.eval_every*epoch
+    rounds,rest = divmod(max(0., seconds-first*each-pause), between*each+pause)
+    return min(seconds/each, first + rounds*between + min(rest/each, between))
 
 # %% ../nbs/33_runs.ipynb #b22c730a
 @patch
@@ -313,7 +331,7 @@ def log_run(
 )->str|None: # 32 hexadecimal digits; empty if it does not say; `None` if there is no log, or one without rows
     "Read the id of the run whose `training.csv` lies in a folder"
     path = Path(folder)/'training.csv'
-    if not path.is_file(): return None
+    if not os.path.isfile(path): return None               # nor one in a folder that another account keeps to itself
     try:
         with open(path, encoding='utf-8', newline='') as f: row = next(csv.DictReader(f), None)
     except (OSError, UnicodeDecodeError, csv.Error): return ''

@@ -15,19 +15,21 @@ from .files import InputError
 from .tokenizer import kiwi_tagger
 
 # %% ../nbs/44_sentences.ipynb #ff46a10c
-_CUTS = (re.compile(r'(?<=[.!?…。！？])[\'"”’)\]]*\s+|(?<=[。！？])'),
-         re.compile(r'(?<=[,;:])\s+|(?<=[、，；：·—])(?![0-9])\s*'),
+_CUTS = (re.compile(r'(?<=[.!?…。！？])(?!(?<=[0-9]\.)\s+[0-9])[\'"”’)\]]*\s+|(?<=[。！？])'),
+         re.compile(r'(?<=[,;:])\s+|(?<=[、，；：·ㆍ・∙—])(?![0-9])\s*'),
+         re.compile(r'(?<![0-9]\.)\s+|\s+(?![0-9])'),
          re.compile(r'\s+'))
 
 # %% ../nbs/44_sentences.ipynb #6f64731c
 def split_long(
     text:str, # A line, normalised
     fits, # Whether a text is short enough
-    level:int=0, # Where cutting begins: 0 sentences, 1 clauses, 2 spaces, 3 anywhere
+    level:int=0, # Where cutting begins: 0 sentences, 1 clauses, 2 spaces but for those of dates, 3 spaces, 4 anywhere
 )->list: # Parts that fit, in order
     "Cut `text` into parts that fit, at the best places there are"
     if fits(text) or len(text)<2: return [text]
-    if level==3: return [q for p in (text[:len(text)//2], text[len(text)//2:]) for q in split_long(p, fits, 3)]
+    if level==len(_CUTS):
+        return [q for p in (text[:len(text)//2], text[len(text)//2:]) for q in split_long(p, fits, level)]
     ends = [m.end() for m in _CUTS[level].finditer(text)]
     pieces = [text[i:j] for i,j in zip([0, *ends], [*ends, len(text)]) if text[i:j].strip()]
     if len(pieces)<2: return split_long(text, fits, level+1)
@@ -81,7 +83,7 @@ _EXACT = re.compile(r'''
             | [\w-]+ (?:\.[\w-]+)* \.                         # a name with an extension
               (?:[a-z][a-z0-9]{1,4} | [A-Z][A-Z0-9]{1,4} | (?<=[\w-]{2}\.)[a-z]) \b )
 ''', re.ASCII | re.VERBOSE)
-_FOREIGN = re.compile('[^\x00-\x7f가-힣ㄱ-ㅣ\u2000-\u206f\u3000-\u303f\ufe0f·×÷°]')
+_FOREIGN = re.compile('[^\x00-\x7f가-힣ㄱ-ㆎᄀ-ᇿ\u2000-\u206f\u3000-\u303f\ufe0f·・∙⋅×÷°∼−]')
 
 # %% ../nbs/44_sentences.ipynb #1899dcc8
 def non_translatables(

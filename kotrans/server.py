@@ -33,12 +33,19 @@ class Overloaded(Exception):
     "More waits than may wait, or the server is about to stop"
 
 # %% ../nbs/64_server.ipynb #5c383be7
+_SENTENCE = 200 # Characters; what is longer counts as several sentences
+
 @dataclass(eq=False)
 class Job:
     "Texts that wait to be translated"
     texts:list # Lines
     n_best:int # Translations wanted of each
     answer:Future # Will hold, for each line, its `Candidate`s, best first
+
+    @property
+    def size(self)->int: # Sentences of usual length
+        "How much work it is"
+        return sum(1+len(text)//_SENTENCE for text in self.texts)
 
 # %% ../nbs/64_server.ipynb #640000f0
 _FAMILIES = dict(
@@ -114,6 +121,11 @@ class Batcher:
         "How many wait"
         with self.changed: return sum(len(job.texts) for job in self.waiting)
 
+    @property
+    def load(self)->int: # As `Job.size` counts
+        "How much work waits"
+        with self.changed: return sum(job.size for job in self.waiting)
+
 # %% ../nbs/64_server.ipynb #64000170
 @patch
 def submit(self:Batcher,
@@ -124,7 +136,7 @@ def submit(self:Batcher,
     job = Job(texts, n_best, Future())
     with self.changed:
         if self.closing: raise Overloaded('the server is about to stop')
-        if self.queued+len(texts)>self.max_queue: raise Overloaded('too many sentences wait already')
+        if self.load+job.size>self.max_queue: raise Overloaded('too many sentences wait already')
         self.waiting.append(job)
         self.changed.notify_all()
     def forget(answer):
@@ -151,11 +163,12 @@ def _collect(self:Batcher):
         self.running = 0
         self.changed.wait_for(lambda: self.waiting or self.closing)
         if not self.waiting: return None
-        self.changed.wait_for(lambda: self.queued>=self.max_batch or self.closing, self.max_wait)
-        jobs = []
-        while self.waiting and (not jobs or self.running+len(self.waiting[0].texts)<=self.max_batch):
+        self.changed.wait_for(lambda: self.load>=self.max_batch or self.closing, self.max_wait)
+        jobs,size = [],0
+        while self.waiting and (not jobs or size+self.waiting[0].size<=self.max_batch):
             job = self.waiting.popleft()
-            if job.answer.set_running_or_notify_cancel(): jobs.append(job); self.running += len(job.texts)
+            if not job.answer.set_running_or_notify_cancel(): continue
+            jobs.append(job); size += job.size; self.running += len(job.texts)
         return jobs
 
 # %% ../nbs/64_server.ipynb #6656f2c9
@@ -208,8 +221,10 @@ class Limits:
         for f in fields(self):
             try: check_value(f.name, f.type, getattr(self, f.name))
             except InputError as e: raise InputError(f'{f.name}: {e}') from None
-        if self.max_sentences>self.max_queue:
-            raise InputError(f'max_sentences: {self.max_sentences} would never fit into a queue of {self.max_queue}')
+        most = self.max_sentences+self.max_characters//_SENTENCE            # `Job.size` of the largest request
+        if most>self.max_queue:
+            raise InputError(f'max_queue: a request of {self.max_sentences:,} sentences and {self.max_characters:,} '
+                             f'characters would never fit into a queue of {self.max_queue:,}; {most:,} is enough')
 
 # %% ../nbs/64_server.ipynb #64d10004
 @patch(as_prop=True)
@@ -599,7 +614,7 @@ async def __call__(self:Gate, scope, receive, send):
     try:
         why = self.refusal(scope)
         if why: await _refuse(why)(scope, receive, tell)
-        else: await self.app(scope, receive, tell)
+        else: await self.app(scope | dict(method='GET') if scope['method']=='HEAD' else scope, receive, tell)
     except Exception:
         if not status: raise                                        # else it has been answered, and logged
     finally: self._count(scope, state, status or 500, time.perf_counter()-start)
@@ -633,7 +648,9 @@ def _handlers(fastapi):
     async def refused(request, why): return _refuse(why)
     async def unknown(request, e):
         words = {404: 'no such page', 405: 'not this method'}
-        return _refuse(Refused(e.status_code, words.get(e.status_code, 'refused')))
+        answer = _refuse(Refused(e.status_code, words.get(e.status_code, 'refused')))
+        answer.headers.update(e.headers or {})                  # 405 names what is allowed
+        return answer
     async def failed(request, e):
         _LOG.error('%s %s at %s', request.state.id, type(e).__name__, _place(e))
         return _refuse(Refused(500, f'something went wrong here; the log has it under {request.state.id}'))
@@ -683,7 +700,10 @@ def _patient(seconds):
             super().pause_writing()
             self.unread = self.loop.call_later(seconds, self.transport.abort)
         def resume_writing(self): super().resume_writing(); self._read()
-        def connection_made(self, transport): super().connection_made(transport); self._set()
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            if len(self.connections)>self.limit_concurrency: transport.abort()
+            else: self._set()
         def data_received(self, data): super().data_received(data); self._set()
         def on_response_complete(self): super().on_response_complete(); self._set()
         def connection_lost(self, exc): self._unset(); self._read(); super().connection_lost(exc)
@@ -701,6 +721,7 @@ def listen(
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)      # for all that are accepted, too
         return listening
     except OverflowError: raise InputError(f'port {port}: must be at most 65,535') from None
+    except ValueError: raise InputError(f'host {printable(host)}: is no name or address') from None
     except OSError as e:
         where = f'{printable(host)}, port {port}'
         why = os.strerror(e.errno) if (e.errno or 0)>0 else e.strerror or e
@@ -712,6 +733,19 @@ def _address(sock):
     host,port = sock.getsockname()[:2]
     return f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
 
+# %% ../nbs/64_server.ipynb #64c140a8
+def _most_connections(wanted):
+    "How many connections may be open at once: `wanted`, or fewer if the system does not allow so many open files"
+    try: import resource
+    except ImportError: return wanted                           # Windows has no such limit
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft,hard = (math.inf if n==resource.RLIM_INFINITY else n for n in allowed)
+    enough = min(wanted+500, hard)
+    if soft<enough:
+        try: resource.setrlimit(resource.RLIMIT_NOFILE, (enough, allowed[1])); soft = enough
+        except (OSError, ValueError): pass                      # there is another limit above
+    return int(min(wanted, max(soft-500, soft/2)))
+
 # %% ../nbs/64_server.ipynb #ee343c7a
 def _uvicorn(service, sock):
     "A server of uvicorn that is about to run"
@@ -719,8 +753,8 @@ def _uvicorn(service, sock):
     local = ipaddress.ip_address(sock.getsockname()[0].partition('%')[0]).is_loopback
     return uvicorn.Server(uvicorn.Config(make_app(service, local), http=_patient(seconds), ws='none', loop='asyncio',
         lifespan='on', log_config=None, access_log=False, proxy_headers=False, server_header=False,
-        h11_max_incomplete_event_size=16_384, limit_concurrency=service.limits.max_queue+100,
-        timeout_graceful_shutdown=math.ceil(seconds)))
+        h11_max_incomplete_event_size=16_384, backlog=100, timeout_graceful_shutdown=math.ceil(seconds),
+        limit_concurrency=_most_connections(service.limits.max_queue+100)))
 
 # %% ../nbs/64_server.ipynb #64000500
 @contextmanager
@@ -748,7 +782,7 @@ def serve(
     port:int=8000, # Number of the port; 0 takes a free one
     # Model and speed
     checkpoint:str='checkpoints/best_model.pt', # The model
-    device:str='auto', # cpu, cuda, mps or auto
+    device:str='auto', # cpu, cuda or auto
     batch_size:int=128, # Most sentences translated together
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
     int8:bool=False, # Multiply in 8 bits: faster on a CPU with VNNI, and nearly the same

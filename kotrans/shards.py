@@ -66,18 +66,22 @@ def open_stream(
     revision:str='', # Commit or tag, of a repository
 )->tuple: # The shards, and a name for each of them that changes with its content
     "Open a corpus in shards; files are read once, for their checksums, and what is on the hub is not"
-    plain = path.startswith(('/', '.')) or path.count('/')!=1
+    plain = path.startswith(('/', '.')) or path.endswith('/') or path.count('/')!=1
     if plain or Path(path).exists() or glob.has_magic(path):
         files = shard_files(path)
         return files,[f'{Path(f).name} {file_sha256(f)}' for f in files]
     try: return _open_hub(path, revision)
     except InputError: raise
     except Exception as e:                          # datasets lets through whatever its parts raise
-        raise InputError(f'shards {printable(path)}: cannot be opened ({error_cause(e)})') from None
+        raise InputError(f'{_no_folder(path)} cannot be opened ({error_cause(e)})') from None
+
+def _no_folder(path):
+    "The beginning of a message about `path`, which may be a folder that is written wrongly"
+    return f'shards {printable(path)}: no such folder here, and as a repository of the hub it'
 
 def _open_hub(path, revision):
     "The shards of a repository of the hub, named by its commit"
-    datasets = import_extra('datasets', "'kotrans[data]'", f'shards {path}')
+    datasets = import_extra('datasets', "'kotrans[data]'", _no_folder(path))
     find_hub(); commit = hub_commit(path, revision)
     stream = datasets.load_dataset(path, split='train', streaming=True, revision=commit or None)
     parts = [(path, stream.shard(stream.num_shards, i)) for i in range(stream.num_shards)]
@@ -239,8 +243,9 @@ def at(self:Shards,
         for i in self.window(epoch): self.encode(i)
         following = self.window(epoch+1)
         if not self.config.keep_shards:
+            kept = {*self.window(epoch), *following}
             for f in self.folder.iterdir():
-                if f.name.isdecimal() and int(f.name) not in {*self.window(epoch), *following}: shutil.rmtree(f)
+                if f.name.isdecimal() and int(f.name) not in kept: shutil.rmtree(f, ignore_errors=True)
         self.coming = in_background(lambda: self._prepare(following), self.over.set)
     broadcast_from_rank0(None, rank_and_size()[1])                       # the others wait
     corpus = self._opened(self.window(epoch))

@@ -6,14 +6,14 @@
 __all__ = ['ibm_model1', 'Shortlist', 'learn_shortlist', 'search_shortlist', 'learn']
 
 # %% ../nbs/43_shortlist.ipynb #d26702b9
-import zipfile
+import shlex,zipfile
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
 from .cli import run_command
-from .files import InputError,atomic_write
+from .files import InputError,atomic_write,check_writable
 from .special_ids import PAD
 from .encoding import EncodedCorpus,encode_corpus
 from .fast_decoding import SearchOptions,search
@@ -85,7 +85,7 @@ def allowed(self:Shortlist,
 ): # bool `[batch, vocab]`
     "Which target tokens each sentence may use"
     out = torch.zeros(len(src), vocab, dtype=torch.bool, device=src.device)
-    out.scatter_(1, self.targets.to(src.device)[src].flatten(1), True)
+    out.scatter_(1, self.targets[src.to(self.targets.device)].flatten(1).to(src.device), True)
     out[:, self.common.to(src.device)] = True
     for i,tokens in enumerate(prefix or ()): out[i, list(tokens)] = True
     return out
@@ -254,13 +254,16 @@ def learn(
         kotrans-learn-shortlist
         kotrans-learn-shortlist --checkpoint ko-en.pt --output ko-en.npz --best 50
     """
+    train = [Path(data_dir)/f'train.{language}' for language in ('ko', 'en')]
+    check_writable(output, checkpoint, *train)
     _,config,src,tgt = restore(checkpoint)
     check_splits(data_dir)
-    text = read_parallel(Path(data_dir)/'train.ko', Path(data_dir)/'train.en')
+    text = read_parallel(*train)
     corpus = encode_corpus([ko for ko,_ in text], [en for _,en in text], src, tgt, config.max_len)
     learn_shortlist(corpus, src, tgt, best, common, rounds, pairs).save(output)
+    model = [] if checkpoint=='checkpoints/best_model.pt' else ['--checkpoint', str(checkpoint)]
     print(f'learned from {min(pairs, len(corpus)):,} of {len(corpus):,} pairs, wrote {output}; '
-          f'use it with: kotrans-translate --shortlist {output}')
+          f"use it with: {shlex.join(['kotrans-translate', *model, '--shortlist', str(output)])}")
 
 # %% ../nbs/43_shortlist.ipynb #4b83237b
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.shortlist', 'learn'))

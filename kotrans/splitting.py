@@ -98,18 +98,19 @@ def _sentences(file):
     return found
 
 # %% ../nbs/25_splitting.ipynb #9671bd97
+def _names(text): return [f.strip() for f in text.split(',') if f.strip()]
+
 def outside_tests(
     config:BaseConfig, # Its `test_files`, names with commas between
 )->set[str]: # Their sentences, normalised
     "The sentences of test sets kept elsewhere"
-    files = [f.strip() for f in config.test_files.split(',') if f.strip()]
-    return set().union(*map(_sentences, files))
+    return set().union(*map(_sentences, _names(config.test_files)))
 
 # %% ../nbs/25_splitting.ipynb #5d40f128
 def _near_threshold(raw, name, config):
     "From which similarity on pairs of this source are near-duplicates; 0 where none is looked for"
     is_generated = name in SOURCES and SOURCES[name].is_generated
-    wanted = 'pairs' in raw or config.near_own_splits and not is_generated
+    wanted = not is_generated and ('pairs' in raw or config.near_own_splits)
     return config.near_duplicate_threshold if wanted else 0.
 
 # %% ../nbs/25_splitting.ipynb #d1d09bc4
@@ -130,8 +131,8 @@ def read_note(
 )->dict|None: # `None` if there is no such file
     "Read an object of JSON that anybody may have written"
     path = Path(path)
-    if not path.exists(): return None
-    if not path.is_file(): raise InputError(f'{path}: is no file')
+    if not os.path.exists(path): return None
+    if not os.path.isfile(path): raise InputError(f'{path}: is no file')
     try:
         with open(path, 'rb') as f: data = f.read(most+1)
         value = json.loads(data) if len(data)<=most else None
@@ -220,9 +221,10 @@ def shapes(
 )->dict: # Name → number of pairs in each of twenty bins; and the bins' edges
     "Histograms of lengths, of their ratio, and of the Hangul share"
     few = pairs[::max(1, len(pairs)//most)]
-    lengths = {'Korean characters': [len(ko) for ko,_ in few], 'English characters': [len(en) for _,en in few],
-               'length ratio, Korean scaled': [length_ratio(p) for p in few]}
-    out = {name: _histogram_of(v, max(v, default=1) or 1) for name,v in lengths.items()}
+    lengths = {'Korean characters': [len(ko) for ko,_ in few], 'English characters': [len(en) for _,en in few]}
+    ratios = [length_ratio(p) for p in few]
+    out = {name: _histogram_of(v, 20*(max(v, default=0)//20+1)) for name,v in lengths.items()}
+    out['length ratio, Korean scaled'] = _histogram_of(ratios, max(ratios, default=1) or 1)
     return out | {'Hangul share of the Korean side': _histogram_of([letter_share(HANGUL, ko) for ko,_ in few], 1)}
 
 # %% ../nbs/25_splitting.ipynb #3283c5aa
@@ -253,8 +255,9 @@ def _what_was_done(name, config, shares):
 def _what_came_of_it(cleaned, splits, leaks):
     "The report's body: numbers of pairs, examples, and what the training pairs are like"
     total,train = _add_up(cleaned.values(), leaks),splits.get('train', [])
+    examples = {reason: [tuple(s[:1000] for s in row) for row in rows] for reason,rows in total.examples.items()}
     return dict(read={split: c.read for split,c in cleaned.items()}, normalised=total.changed,
-                dropped=_in_order(total.dropped), examples=total.examples, copies=_sizes_of_copies(total.copies),
+                dropped=_in_order(total.dropped), examples=examples, copies=_sizes_of_copies(total.copies),
                 leaks={split: len(rows) for split,rows in leaks.items()},
                 kept={split: len(pairs) for split,pairs in splits.items()}, shapes=shapes(train),
                 lengths=[[len(ko), len(en)] for ko,en in train[::max(1, len(train)//600)]])
@@ -423,8 +426,9 @@ def _write_splits(folder, splits, report):
                 if not _is_name(file): raise InputError(f'{folder}: {printable(name)!r} is no name for a split')
                 _put(new(file), data)
                 report['files'][file] = hashlib.sha256(data).hexdigest()
-        _put(new('report.html'), report_html(report).encode('utf-8'))
-        _put(new('report.json'), json.dumps(report, ensure_ascii=False, indent=1).encode('utf-8') + b'\n')
+        _put(new('report.html'), report_html(report).encode('utf-8', 'backslashreplace'))
+        text = json.dumps(report, ensure_ascii=False, indent=1)+'\n'
+        _put(new('report.json'), text.encode('utf-8', 'backslashreplace'))
         _remove_old(folder, {name: s for name,s in old.items() if name not in report['files']})
 
 # %% ../nbs/25_splitting.ipynb #a61fc23c
@@ -468,7 +472,7 @@ def choose_source(
 )->Path: # The source's folder
     "Find the folder of the source to split"
     raw = Path(raw_dir)
-    place = '' if str(raw)=='data/raw' else f' --raw-dir {shlex.quote(str(raw))}'
+    place = '' if raw.as_posix()=='data/raw' else f' --raw-dir {shlex.quote(raw.as_posix())}'
     found = sorted(f.parent.name for f in raw.glob('*/provenance.json'))
     if source:
         if source in found: return raw/source
@@ -517,16 +521,40 @@ def next_step(
 # %% ../nbs/25_splitting.ipynb #f64eb4f7
 _WITHOUT = dict(validation='kotrans-train will not begin', test='no model can be scored')
 
+# %% ../nbs/25_splitting.ipynb #25b70302
+def _of_shares(old, report, config):
+    "Yield what to know if shares of the split before were kept and don't fit, or if the test set reaches beyond them"
+    was,now = old.get('shares'),report['shares']
+    drawn = [part for part in ('validation', 'test') if report['kept'].get(part) and part not in report['read']]
+    if not drawn or not _are_shares(was): return
+    fresh = split_shares(sum(report['kept'][part] for part in ('train', *drawn)), config)
+    if was==now and any(not fresh[part]/2<=now[part]<=2*fresh[part] for part in drawn):
+        yield (f"shares of the split before are kept ({', '.join(f'{part} {now[part]:.1%}' for part in drawn)}); for "
+               f'another corpus name another --data-dir, or delete {config.data_dir}/report.json and split again')
+    other_seed = old['config'].get('split_seed', 0)!=config.split_seed
+    if 'test' in drawn and (other_seed or now['test']>was['test']+was['validation']+1e-9):
+        yield 'the new test set may hold pairs that trained before; score only models trained from now on'
+
+# %% ../nbs/25_splitting.ipynb #25b70304
+def _since(old, report, config):
+    "Yield lines for whoever has split the same source into this folder before; `old` is the report of then"
+    if old.get('source')!=report['source']: return
+    old = old | dict(config=old['config'] if isinstance(old.get('config'), dict) else {})
+    yield from _of_shares(old, report, config)
+    was,now = _names(str(old['config'].get('test_files', ''))),_names(config.test_files)
+    gone = ', '.join(printable(f) for f in was if f not in now)
+    if gone: yield f'{gone}: named in --test-files before and not now, so training may hold its sentences'
+
 # %% ../nbs/25_splitting.ipynb #7e404b2e
 def _split(config, folder):
-    "Clean, divide, check and write a source; the account of it"
-    provenance = verify_source(folder)
+    "Clean, divide, check and write a source; the account of it, and that of the split before"
+    provenance,old = verify_source(folder),_earlier(config.data_dir)
     raw = {name: read_parallel(folder/f'{name}.ko', folder/f'{name}.en') for name in provenance['pairs']}
-    splits,report = prepare_splits(raw, config, folder.name, _earlier(config.data_dir))
+    splits,report = prepare_splits(raw, config, folder.name, old)
     _need_pairs(folder, splits, report, config)
     report |= dict(raw=provenance['files'], about=provenance.get('about', ''), licence=provenance['licence'])
     _write_splits(config.data_dir, {name: pairs for name,pairs in splits.items() if pairs}, report)
-    return report
+    return report,old
 
 # %% ../nbs/25_splitting.ipynb #abac25bd
 def split_data(
@@ -544,12 +572,15 @@ def split_data(
     """
     c = load_config(config).replace(**fields) if config else TransformerConfig(**fields)
     folder = choose_source(source, raw_dir)
+    if Path(c.data_dir).resolve()==folder.resolve():
+        raise InputError(f'{c.data_dir}: is the source itself; name another folder with --data-dir')
     try:
-        with locked(Path(c.data_dir)/'.lock', c.data_dir): report = _split(c, folder)
+        with locked(Path(c.data_dir)/'.lock', c.data_dir): report,old = _split(c, folder)
     except OSError as e: raise InputError(f'{c.data_dir}: cannot be written ({e.strerror or e})') from None
     _print_report(folder, report)
     sizes = ', '.join(f'{name} {n:,}' for name,n in report['kept'].items())
     notify(f'{c.data_dir}: {sizes} pairs written, account in report.json and report.html')
+    for line in _since(old, report, c): notify(f'{c.data_dir}: {line}')
     for name,without in _WITHOUT.items():
         if report['kept'].get(name)==0: notify(f'{name}: no pairs were asked for, so {without}')
     notify(next_step('kotrans-train-tokenizer', c, ['data_dir'], config))

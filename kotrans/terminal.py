@@ -6,16 +6,17 @@
 __all__ = ['command', 'converse', 'translate']
 
 # %% ../nbs/46_terminal.ipynb #56da589b
-import contextlib,os,sys,time
+import contextlib,os,shlex,sys,time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 from .cli import run_command
-from .files import InputError,atomic_write,check_writable,standard_output
+from .files import InputError,atomic_write,check_writable,notify,printable,standard_output
 from .packing import worth_int8
-from .formats import open_bytes
+from .formats import COMPRESSED,open_bytes
 from .fast_decoding import SearchOptions
-from .translator import Translator
+from .translator import ENGINES,Translator
 
 # %% ../nbs/46_terminal.ipynb #feda8eed
 @contextlib.contextmanager
@@ -23,6 +24,7 @@ def _history(path):
     "Line editing with a history kept in `path`, where the system has `readline`"
     try: import readline
     except ImportError: yield; return
+    path = os.path.expanduser(path)
     with contextlib.suppress(OSError): readline.read_history_file(path)
     readline.set_history_length(1000)
     try: yield
@@ -32,6 +34,12 @@ def _history(path):
 # %% ../nbs/46_terminal.ipynb #aaa76544
 _HELP = ':beam 8   :greedy   :sample 0.8   :best 3   :quit'
 _NOT_UTF8 = 'not UTF-8: set the terminal to UTF-8'
+
+# %% ../nbs/46_terminal.ipynb #b1500006
+def _check_engine(translator, options):
+    "Refuse `options` that the engine of `translator` can't search by"
+    engine = getattr(translator, 'engine', 'torch')
+    if engine!='torch': import_module(ENGINES[engine][0]).check_options(options)
 
 # %% ../nbs/46_terminal.ipynb #e1e34dae
 def command(
@@ -48,8 +56,11 @@ def command(
     now = translator.options
     if name!='best': new |= dict(method=name, n_best=1)
     elif now.method=='beam' and new: new['beam_size'] = max(now.beam_size, new['n_best'])
-    try: now = translator.options = replace(now, **new)
+    try:
+        now = replace(now, **new)
+        _check_engine(translator, now)
     except InputError as e: return str(e)
+    translator.options = now
     return f'{now.method}, ' + f'beam size {now.beam_size}, '*(now.method=='beam') + f'{now.n_best} best'
 
 # %% ../nbs/46_terminal.ipynb #6d746fd5
@@ -68,7 +79,7 @@ def converse(
 ):
     "Translate what is typed, until an empty line or Ctrl-D"
     print(f'Type a Korean sentence; an empty line ends.   {_HELP}')
-    with _history(Path.home()/'.kotrans_history'):
+    with _history('~/.kotrans_history'):
         while True:
             try:
                 text = ask('ko> ')
@@ -93,7 +104,7 @@ def translate(
     echo:bool=False, # Write the source too, before a tab
     # Model and speed
     checkpoint:str='checkpoints/best_model.pt', # The model; with --engine ctranslate2 also a folder of kotrans-export
-    device:str='auto', # cpu, cuda, mps or auto
+    device:str='auto', # cpu, cuda or auto
     batch_size:int=128, # Most sentences translated together
     batch_tokens:int=4096, # Most source tokens translated together; 0 counts sentences alone
     int8:bool=False, # Multiply in 8 bits: faster on a CPU with VNNI, and nearly the same
@@ -115,8 +126,10 @@ def translate(
         kotrans-translate --method sample --n-best 3 --temperature 0.8 '안녕하세요.'
     """
     talk = text is None and not (file or output) and sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()
+    if talk and (scores or echo):
+        raise InputError('--scores and --echo: for a sentence, a file or a pipe; a conversation has :best 3')
     file,output = ('' if name=='-' else name for name in (file, output))
-    _check_input(text, file, output, resume_output, errors)
+    _check_input(text, file, output, resume_output, errors, checkpoint, shortlist)
     t = Translator.from_checkpoint(checkpoint, device, batch_size=batch_size, batch_tokens=batch_tokens, bf16=bf16,
         int8=worth_int8(int8) if engine=='torch' else int8, workers=workers, shortlist=shortlist, engine=engine,
         split_sentences=split_sentences, copy=copy, **options)
@@ -130,7 +143,7 @@ def _translate(translator, talk, text, file, output, resume_output, errors, form
     else: _write(translator, text, file, output, errors, form)
 
 # %% ../nbs/46_terminal.ipynb #a8c4e291
-def _check_input(text, file, output, resume_output, errors):
+def _check_input(text, file, output, resume_output, errors, *models):
     "Refuse, before the model is loaded, what can't be done"
     sentence = text or ''
     if text is not None and file: raise InputError('both a sentence and --file: give one of them')
@@ -141,7 +154,17 @@ def _check_input(text, file, output, resume_output, errors):
     if text is None and not file and sys.stdin is None:
         raise InputError('standard input is closed; give a sentence, or --file')
     if file: _check_readable(file)
-    if output or file and _prints(): check_writable(output or '/dev/fd/1', file or 0)
+    _check_output(text, file, output, models)
+    if os.path.isfile(sentence):
+        notify(f'{printable(text)}: is a file, and its name is translated here; its lines: '
+               f'--file {printable(shlex.quote(text))}', file=sys.stderr)
+
+# %% ../nbs/46_terminal.ipynb #46c1a002
+def _check_output(text, file, output, models):
+    "Refuse an output that is read as well, or that has the name of a packed file"
+    packed = Path(output).suffix.lower()
+    if packed in COMPRESSED: raise InputError(f'{output}: the output is plain text; name it without {packed}')
+    if output or text is None and _prints(): check_writable(output or '/dev/fd/1', file or 0, *filter(None, models))
 
 # %% ../nbs/46_terminal.ipynb #4de6fb45
 def _prints():

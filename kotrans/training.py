@@ -106,6 +106,7 @@ class Trainer:
     ):
         self.config,self.tokenizers,self.score_fn = config,tuple(tokenizers),score_fn
         self.device = self.join(pick_device(config.device))
+        _no_attention_plans(self.device)
         self.check_precision()
         self.model = model.to(self.device)
         self.criterion = LabelSmoothingLoss(config.label_smoothing)
@@ -147,6 +148,12 @@ def check_precision(self:Trainer):
     if self.config.precision!='bfloat16' or self.device.type=='cuda': return
     raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
 
+# %% ../nbs/31_training.ipynb #31136002
+def _no_attention_plans(device):
+    "On a GPU, compute attention without cuDNN, which makes a plan for each new shape"
+    enable = getattr(torch.backends.cuda, 'enable_cudnn_sdp', None)         # not in each version of PyTorch
+    if device.type=='cuda' and enable: enable(False)
+
 # %% ../nbs/31_training.ipynb #f41957c4
 @patch
 def make_loaders(self:Trainer,
@@ -165,14 +172,14 @@ def make_loaders(self:Trainer,
 
 # %% ../nbs/31_training.ipynb #31d0a003
 @patch
-def planned_steps(self:Trainer)->int: # If each epoch has as many as the first, or as those up to now on average
-    "Number of optimizer steps in `num_epochs`"
+def planned_steps(self:Trainer)->int: # If epochs to come have as many as the first, or as windows up to now on average
+    "Number of optimizer steps in `num_epochs`, those that are made included"
     c,r = self.config,self.run
     def steps(batches): return math.ceil(batches/(c.accumulation_steps*self.world))
-    if not self.by_window: return steps(self.first_epoch_batches)*c.num_epochs
     if r.epoch>=c.num_epochs: return r.step
-    known = r.step - steps(r.position) + steps(self.train_loader.num_batches(r.epoch))
-    return math.ceil(known*c.num_epochs/(r.epoch+1))
+    known = r.step + steps(max(0, self.train_loader.num_batches(r.epoch)-r.position))     # after the running epoch
+    if self.by_window: return math.ceil(known*c.num_epochs/(r.epoch+1))
+    return known + steps(self.first_epoch_batches)*(c.num_epochs-r.epoch-1)
 
 # %% ../nbs/31_training.ipynb #250ac024
 @patch(as_prop=True)

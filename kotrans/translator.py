@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 from fastcore.basics import patch
 from .cleaning import normalise
-from .files import InputError,atomic_write,check_writable,decode_line,json_text,lock_file,open_output,printable
+from .files import InputError,atomic_write,check_writable,decode_line,json_text,open_output,printable,try_lock
 from .formats import open_bytes
 from .special_ids import EOS,PAD
 from .fast_decoding import SearchOptions,search
@@ -75,7 +75,7 @@ class Translator:
 @patch(cls_method=True)
 def from_checkpoint(cls:Translator,
     path='checkpoints/best_model.pt', # A checkpoint or a folder of `kotrans-export`: it holds all that is needed
-    device:str='auto', # `cpu`, `cuda`, `mps` or `auto`
+    device:str='auto', # `cpu`, `cuda` or `auto`
     **options, # What `Translator` takes beside the model
 )->Translator:
     "The translator in a checkpoint; a file that is none is an `InputError`"
@@ -368,7 +368,7 @@ class _Appended:
         self.path,self.file = path,open_output(path, mode='ab')
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
             raise InputError(f'{path}: is no regular file, so nothing can be resumed there')
-        if not lock_file(self.file): raise InputError(f'{path}: another process is writing there; wait until it ends')
+        if not try_lock(self.file): raise InputError(f'{path}: another process is writing there; wait until it ends')
         self.lines,self.end,self.torn = 0,0,b''
         with open(path, 'rb') as f:
             while chunk := f.read(1<<20):

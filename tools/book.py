@@ -78,7 +78,7 @@ def head(c, book):
     "The line at a chapter's head: part, what it needs, what comes next, its module"
     later = [o for o in book if o.number>c.number]
     res = [f'**{c.part}**', f'chapter {c.number2}']
-    if (need := needed(c, book)): res.append('needs ' + ', '.join(o.link() for o in need))
+    if c.number and (need := needed(c, book)): res.append('needs ' + ', '.join(o.link() for o in need))
     if later: res.append('next ' + later[0].link())
     if c.module: res.append(f"module [{lib}.{c.module}]({cfg['doc_host']}{cfg['doc_baseurl']}/{c.module}.html)")
     return ' · '.join(res) + ' ' + mark

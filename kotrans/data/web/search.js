@@ -75,8 +75,9 @@ export async function beam(model, ids, o) {
     const top = best(step.logits, alive.map((h, i) => h.logProb - sums[i]), 2 * k);
     const grown = ({total, row, token}) => ({tokens: token === EOS ? alive[row].tokens : [...alive[row].tokens, token],
       logProb: total, attention: [...alive[row].attention, step.attention[row]]});
-    for (const c of top.slice(0, k)) if (c.token === EOS) keep(found, grown(c), t, true, o);
-    if (t > longest) for (const h of alive) keep(found, h, t - 1, false, o);
+    const ends = top.slice(0, k).filter(c => c.token === EOS);
+    for (const c of ends) keep(found, grown(c), t, true, o);
+    if (t > longest) alive.forEach((h, row) => ends.some(c => c.row === row) || keep(found, h, t - 1, false, o));
     const going = top.filter(c => c.token !== EOS).slice(0, k);
     if (t > longest || !going.length || decided(found, going[0].total, longest, o)) break;
     alive = going.map(grown);

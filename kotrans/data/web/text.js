@@ -39,15 +39,16 @@ export function hasNoWords(text) {
   return !/\p{L}/u.test(text.replace(EXACT, ''));
 }
 
-const CUTS = [/(?<=[.!?…。！？])['"”’)\]]*\s+|(?<=[。！？])/g, /(?<=[,;:])\s+|(?<=[、，；：·—])(?![0-9])\s*/g, /\s+/g];
+const CUTS = [/(?<=[.!?…。！？])(?!(?<=[0-9]\.)\s+[0-9])['"”’)\]]*\s+|(?<=[。！？])/g,
+  /(?<=[,;:])\s+|(?<=[、，；：·ㆍ・∙—])(?![0-9])\s*/g, /(?<![0-9]\.)\s+|\s+(?![0-9])/g, /\s+/g];
 
-// Cut a text into parts that fit: at sentences, clauses, spaces, anywhere
+// Cut a text into parts that fit: at sentences, clauses, spaces (those of dates last), anywhere
 export function splitLong(text, fits, level = 0) {
   const characters = Array.from(text);
   if (fits(text) || characters.length < 2) return [text];
-  if (level === 3) {
+  if (level === CUTS.length) {
     const half = characters.length >> 1;
-    return [characters.slice(0, half), characters.slice(half)].flatMap(p => splitLong(p.join(''), fits, 3));
+    return [characters.slice(0, half), characters.slice(half)].flatMap(p => splitLong(p.join(''), fits, level));
   }
   const pieces = slices(text, CUTS[level]);
   if (pieces.length < 2) return splitLong(text, fits, level + 1);
