@@ -243,7 +243,6 @@ def train(a):
     "The one rung of --only with the one seed of --seeds, on the cores --cores"
     a.cores = [int(c) for c in a.cores.split(',')]
     from kotrans.distributed import local_ranks
-    os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).resolve().parent), *filter(None, [os.environ.get('PYTHONPATH')])])      # where the others find this file
     with local_ranks(a.processes, 'rungs', 'fit', vars(a)) if a.processes>1 else nullcontext(): trainer,history = fit(**vars(a))
     import kotrans,numpy as np,torch
     from kotrans.checkpoint import load_checkpoint

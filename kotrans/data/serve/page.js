@@ -44,7 +44,8 @@ async function translate(event) {
     show([said.translatedText, ...(said.alternatives || [])]);
     say('');
   } catch (error) {
-    if (mine === asking) say(error.name === 'TypeError' ? 'The server does not answer.' : error.message, true);
+    const silent = ['TypeError', 'SyntaxError'].includes(error.name);        // no answer, or a proxy's, which is not JSON
+    if (mine === asking) say(silent ? 'The server does not answer.' : error.message, true);
   }
 }
 

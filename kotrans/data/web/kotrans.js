@@ -5,9 +5,9 @@ import {hasNoWords, normalise, splitLong, wellFormed, words} from './text.js';
 
 const RUNTIME = './onnxruntime/ort.wasm.bundle.min.js';
 
-// The bytes of a file; `tell` is called with how many have come
+// The bytes of a file, as the server has it now; `tell` is called with how many have come
 async function fetchFile(name, tell) {
-  const answer = await fetch(new URL(name, import.meta.url));
+  const answer = await fetch(new URL(name, import.meta.url), {cache: 'no-cache'});
   if (!answer.ok) throw new Error(`${name} cannot be read (${answer.status})`);
   const reader = answer.body.getReader(), chunks = [];
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -80,6 +80,15 @@ export class Translator {
   }
 }
 
+let last = Promise.resolve();                                         // the run that was asked for last
+
+// Run a graph when all runs asked for before are done: the engine's stack has room for one at a time
+function inTurn(session, ...given) {
+  const run = last.then(() => session.run(...given));
+  last = run.catch(() => {});
+  return run;
+}
+
 // The two graphs, for one sentence at a time
 export class Model {
   static async load(ort, files) {
@@ -96,7 +105,7 @@ export class Model {
     const n = ids.length, {Tensor} = this.ort;
     const src_mask = new Tensor('bool', new Uint8Array(n).fill(1), [1, n]);
     const src = new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, n]);
-    const {cross} = await this.encoder.run({src, src_mask}, ['cross']);
+    const {cross} = await inTurn(this.encoder, {src, src_mask}, ['cross']);
     const [, layers, , width] = cross.dims;
     return {past: new Tensor('float32', new Float32Array(0), [1, layers, 0, width]), cross, src_mask};
   }
@@ -104,7 +113,7 @@ export class Model {
   // Read a token in each row; logits and attention (of the last layer) are a row for each
   async step(tokens, state) {
     const token = new this.ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [tokens.length]);
-    const out = await this.decoder.run({token, ...state}, ['logits', 'present', 'attention']);
+    const out = await inTurn(this.decoder, {token, ...state}, ['logits', 'present', 'attention']);
     const [, layers, n] = out.attention.dims, vocabulary = out.logits.dims[1];
     const part = (tensor, start, length) => tensor.data.subarray(start, start + length);     // each run has new tensors
     return {state: {...state, past: out.present},

@@ -82,7 +82,9 @@ function ready(ui, translator, options) {
   ui.button.disabled = false;
   ui.status.textContent = 'Ready.';
   ui.root.dispatchEvent(new CustomEvent('kotrans-ready'));
-  if (options.text) { ui.input.value = options.text; ui.form.requestSubmit(); }
+  const typed = text => { if (text) { ui.input.value = text; ui.form.requestSubmit(); } };
+  typed(options.text);
+  if (isOurs()) addEventListener('hashchange', () => typed(asked().text));
 }
 
 // Translate what stands in the form; a later call makes an earlier one stop
@@ -176,5 +178,7 @@ function asked() {
 }
 
 // Only `index.html` is ours altogether; the address of another page means other things
-const options = document.body.classList.contains('kotrans-page') ? asked() : {};
+function isOurs() { return document.body.classList.contains('kotrans-page'); }
+
+const options = isOurs() ? asked() : {};
 for (const element of document.querySelectorAll('[data-kotrans]')) mount(element, options);

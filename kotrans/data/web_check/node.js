@@ -29,6 +29,7 @@ const calls = {
     return translator.facts.options;
   },
   translate: (line, options) => translator.translate(line, options),
+  together: lines => Promise.all(lines.map(line => translator.translate(line, {method: 'greedy'}))),
 };
 
 for await (const line of createInterface({input: process.stdin})) {
