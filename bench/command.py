@@ -4,9 +4,10 @@
 
 The ways to search take turns, --rounds times; medians are reported, with the peak of memory. Beside them what starting alone costs: the same for a file of one line.
 """
-import argparse,json,platform,statistics,subprocess,sys,tempfile,time
+import argparse,platform,statistics,subprocess,sys,tempfile,time
 from itertools import islice
 from pathlib import Path
+from kotrans.files import write_json
 from turns import machine
 
 WAYS = {'greedy': ['--method', 'greedy'], 'greedy, int8': ['--method', 'greedy', '--int8'], 'beam 4': [], 'beam 4, int8': ['--int8']}
@@ -33,6 +34,6 @@ def main():
                   start_seconds=round(statistics.median(r['start'][0] for r in rounds), 2), ways=rows)
     for name,x in rows.items(): print(f"{name:14} {x['lines_per_second']:>6,} lines/s  {x['peak_mib']:>5,} MiB")
     print(f"one line: {record['start_seconds']} s")
-    if a.json: Path(a.json).write_text(json.dumps(record, indent=1)+'\n')
+    if a.json: write_json(a.json, record)
 
 if __name__=='__main__': main()

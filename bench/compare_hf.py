@@ -18,7 +18,7 @@ validation pairs, translate by its own `generate`. kotrans runs as `kotrans-trai
 Its environment: pip install torch transformers accelerate sentencepiece
 Scores are sacrebleu's BLEU and chrF, their difference judged by its paired bootstrap (1,000 samples).
 """
-import argparse,json,math,os,platform,subprocess,sys,time
+import argparse,json,math,os,platform,signal,subprocess,sys,time
 from functools import partial
 from pathlib import Path
 from compare_joey import prepare,read_json,write_json
@@ -173,10 +173,15 @@ def side_by_side(a, settings, name, minutes, steps, test=False):
     "Both systems at the same time; what each did"
     cores = sorted(os.sched_getaffinity(0))
     if len(cores)<2: sys.exit('two cores are needed')
-    running = {s: start(a, s, setting, name, minutes, steps, test, core) for (s,setting),core in zip(settings.items(), cores)}
-    for s,process in running.items():
-        if process and process.wait():
-            sys.exit(f"{s}: {(a.folder/f'{FILES[s]}-{name}'/'console').read_text('utf-8').strip().splitlines()[-1]}")
+    running = {}
+    try:
+        for (s,setting),core in zip(settings.items(), cores): running[s] = start(a, s, setting, name, minutes, steps, test, core)
+        for s,process in running.items():
+            if process and process.wait():
+                sys.exit(f"{s}: {(a.folder/f'{FILES[s]}-{name}'/'console').read_text('utf-8').strip().splitlines()[-1]}")
+    finally:                                                      # Ctrl-C, or one of them failed: the other does not go on
+        for p in filter(None, running.values()):
+            if p.poll() is None: os.killpg(p.pid, signal.SIGKILL); p.wait()         # with the processes that it has started
     return {s: read_json(a.folder/f'{FILES[s]}-{name}'/'run.json') for s in settings}
 
 def tries(a):
@@ -228,6 +233,8 @@ def main():
     p.add_argument('--pairs', type=int, default=0, help='train on the first so many pairs'); p.add_argument('--held-out', type=int, default=0, help='validate and test on the first so many')
     p.add_argument('--only', nargs='+', choices=STAGES, default=STAGES)
     a = p.parse_args()
+    from turns import signals_end
+    signals_end()
     a.folder,a.config,a.set = a.folder.resolve(),'',[]
     made = dict(prepare='data.json', tries='tries.json', hour='hour.json')
     for stage in STAGES:

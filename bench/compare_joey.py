@@ -28,7 +28,14 @@ from pathlib import Path
 
 STAGES = 'prepare', 'kotrans', 'translate', 'joey', 'score'
 
-def write_json(path, record): Path(path).write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
+def write_json(path, record):
+    "Write a record, whole or not at all"
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f'{path.name}.new')
+    new.write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
+    os.replace(new, path)
+
 def read_json(path): return json.loads(Path(path).read_text('utf-8'))
 
 # What follows up to the next line like this runs in JoeyNMT's interpreter, which need not have kotrans.
@@ -232,9 +239,7 @@ def score(a):
         print(f"{m:5} kotrans {s['kotrans']['score']:6.2f} ± {s['kotrans']['ci']:.2f}   JoeyNMT {s['JoeyNMT']['score']:6.2f} ± {s['JoeyNMT']['ci']:.2f}   p = {s['kotrans']['p']:.4f}")
     for n,s in systems.items(): print(f"{n:8} {s['minutes']:.1f} minutes, {s['steps']:,} steps, {s['tokens']:,} target tokens, epoch {s['epochs']}, {s['parameters']:,} parameters; test set translated in {s['decode_seconds']:.0f} s")
     print(f"JoeyNMT translates with: {systems['JoeyNMT']['chosen']}")
-    if a.json:
-        Path(a.json).parent.mkdir(parents=True, exist_ok=True)
-        write_json(a.json, record)
+    if a.json: write_json(a.json, record)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -251,6 +256,8 @@ def main():
     a.folder = a.folder.resolve()
     if a.drive: return drive(a.folder, a.minutes, a.drive, a.beam)
     from kotrans.files import InputError
+    from turns import signals_end
+    signals_end()
     made = dict(prepare='data.json', kotrans='kotrans.run.json', translate='kotrans.out', joey='joey.run.json')
     try:
         for stage in STAGES:

@@ -14,8 +14,7 @@ Reported are medians over the rounds, and how many translations are those of kot
 differently, and random weights leave much undecided. Ratios are medians of the ratios within a round, each family at its own best layout.
 `ctranslate2` is looked for beside kotrans, which converts the weights for it, `transformers` under --peers-python, `joeynmt` under --joey-python; who is not installed is named.
 """
-import argparse,json,os,statistics,sys,tempfile
-from pathlib import Path
+import argparse,os,statistics,sys,tempfile
 import torch
 from decode_systems import SIZES,SYSTEMS,kotrans_model
 from turns import Worker,measure,machine
@@ -68,6 +67,7 @@ def best(seconds):
 def throughput(a, path, beam):
     "One table: sentences a second by system and layout"
     workers,missing = start(a, path, beam, False)
+    if not workers: return dict(beam=beam, rows=[], ratios={}),missing
     first = {k: w.about.pop('first') for k,w in workers.items()}
     wrong = [k for k,out in first.items() if any(len(y)!=a.length for y in out)]
     if wrong: sys.exit(f'not {a.length} tokens long: translations by {wrong}')
@@ -125,6 +125,8 @@ def main():
             record['throughput'].append(table); record['missing'] |= missing
             if not a.no_latency: record['latency'].append(latency(a, path, beam))
             show(record)
-    if a.json: Path(a.json).write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n')
+    if a.json:
+        from kotrans.files import write_json
+        write_json(a.json, record)
 
 if __name__=='__main__': main()

@@ -9,6 +9,8 @@ time. A variant's result is stored when it ends and replaces an earlier one of t
 """
 import argparse,json,os,subprocess,sys,tempfile
 from pathlib import Path
+from kotrans.files import write_json
+from turns import signals_end
 
 VARIANTS = {
     'tiny': {},
@@ -34,24 +36,29 @@ def main():
     unknown = [v for v in args.variants if v not in VARIANTS]
     if unknown: p.error(f"no variant {', '.join(unknown)}; there are: {', '.join(VARIANTS)}")
     waiting,running = args.variants or [*VARIANTS],[]
-    while waiting or running:
-        while waiting and len(running)<args.together:
-            name = waiting.pop(0)
-            job = [sys.executable, __file__, '--one', name, str(args.steps), str(args.threads), *args.set]
-            running.append((name, subprocess.Popen(job, stdout=subprocess.PIPE, text=True)))
-        name,process = running.pop(0)
-        out,_ = process.communicate()
-        if process.returncode: sys.exit(f'{name}: failed')
-        result = json.loads(out.splitlines()[-1])
-        print(f"{name:32} " + '  '.join(f"{k} {s['bleu']:.1f} / {s['chrf']:.1f}" for k,s in result['scores'].items()), flush=True)
-        if args.json: store(Path(args.json), name, result)
+    signals_end()
+    try:
+        while waiting or running:
+            while waiting and len(running)<args.together:
+                name = waiting.pop(0)
+                job = [sys.executable, __file__, '--one', name, str(args.steps), str(args.threads), *args.set]
+                running.append((name, subprocess.Popen(job, stdout=subprocess.PIPE, text=True)))
+            name,process = running[0]
+            out,_ = process.communicate()
+            if process.returncode: sys.exit(f'{name}: failed')
+            running.pop(0)
+            result = json.loads(out.splitlines()[-1])
+            print(f"{name:32} " + '  '.join(f"{k} {s['bleu']:.1f} / {s['chrf']:.1f}" for k,s in result['scores'].items()), flush=True)
+            if args.json: store(Path(args.json), name, result)
+    finally:
+        for _,p in running: p.kill()
 
 def store(path, name, result):
     "Add a result to the file of all"
     record = json.loads(path.read_text('utf-8')) if path.exists() else dict(command='python bench/everyday.py', variants={})
     record['variants'][name] = result
     record['variants'] = {k: record['variants'][k] for k in VARIANTS if k in record['variants']}
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
+    write_json(path, record)
 
 def one(name, steps, threads, *sets):
     "Train and score one variant; the last line printed is its result"

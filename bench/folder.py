@@ -152,15 +152,21 @@ def main(a):
         children = []
         for number in (1, 2):
             if not (pid := os.fork()):
-                try: work(d, number, a.seed, start+a.seconds)
-                finally: os._exit(0)
+                code = 1
+                try:
+                    work(d, number, a.seed, start+a.seconds)
+                    code = 0
+                except BaseException: wrong(d/f'wrong{number}', traceback.format_exc())
+                finally: os._exit(code)
             children.append(pid)
         for pid in children: os.waitpid(pid, 0)
         found = [line for f in d.glob('wrong*') for line in f.read_text().splitlines()]
         for f in [*Path('one').glob('*.pt'), *Path('two').glob('*.pt')]:
             try: load_checkpoint(f)
             except InputError as e: found.append(str(e))
-        counts = sum((collections.Counter(json.loads(f.read_text())) for f in d.glob('counts*')), collections.Counter())
+        counted = [collections.Counter(json.loads(f.read_text())) for f in d.glob('counts*')]
+        if len(counted)<2: found.append('a process ended early')
+        counts = sum(counted, collections.Counter())
         os.chdir(here)
     result = dict(seconds=a.seconds, seed=a.seed, **counts, wrong=found, kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(),
                   **machine())

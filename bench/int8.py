@@ -6,12 +6,11 @@ For each test set (a name, a checkpoint, the sentences and their references) and
 95% confidence intervals, the difference with its own (from the same resampled test sets, 1,000 of them, by sacrebleu's paired bootstrap seeds),
 whether sacrebleu's paired test calls it significant, and how many translations are the same to the letter.
 """
-import argparse,json,platform,sys
-from pathlib import Path
+import argparse,platform,sys
 import numpy as np
 import sacrebleu,torch
 import kotrans
-from kotrans.files import InputError,read_lines
+from kotrans.files import InputError,read_lines,write_json
 from kotrans.translator import Translator
 from scores import paired_scores
 from turns import machine
@@ -46,6 +45,6 @@ def main():
                 record['sets'].append(row)
                 print(f"{name}, {len(src):,} sentences, {method}, {row['same']:.1%} the same:", ', '.join(f"{m} {s['float32']['score']} ± {s['float32']['ci']} and {s['int8']['score']} ± {s['int8']['ci']}, {s['difference']:+} [{s['low']:+}, {s['high']:+}]" for m,s in row['scores'].items()), flush=True)
     except InputError as e: sys.exit(f'int8: error: {e}')
-    if a.json: Path(a.json).write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
+    if a.json: write_json(a.json, record)
 
 if __name__=='__main__': main()

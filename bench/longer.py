@@ -8,13 +8,12 @@
 A checkpoint and a test set have a name each. BLEU and chrF are sacrebleu's, with intervals and p by its paired bootstrap (1,000 samples).
 The rows of the log go into the record too, so that the curve can be drawn.
 """
-import argparse,json,platform,sys,time
-from pathlib import Path
+import argparse,platform,sys,time
 import torch
 import kotrans
 from kotrans.analysis import read_log
 from kotrans.checkpoint import load_checkpoint
-from kotrans.files import InputError,read_lines
+from kotrans.files import InputError,read_lines,write_json
 from kotrans.translator import Translator
 from scores import paired_scores
 from turns import machine
@@ -41,6 +40,6 @@ def main():
             record['sets'][name] = dict(sentences=len(src), seconds=round(seconds, 1), scores=scores, signatures=signatures)
             for m,s in scores.items(): print(f'{name:10} {m:5}', '   '.join(f"{n} {r['score']:.2f} ± {r['ci']:.2f}" + (f" (p = {r['p']:.4f})" if 'p' in r else '') for n,r in s.items()), flush=True)
     except InputError as e: sys.exit(f'longer: error: {e}')
-    if a.json: Path(a.json).write_text(json.dumps(record, indent=1, ensure_ascii=False)+'\n', 'utf-8')
+    if a.json: write_json(a.json, record)
 
 if __name__=='__main__': main()

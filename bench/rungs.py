@@ -272,6 +272,7 @@ def train(a):
     return dict(name=a.only, seed=seed, **settings(a, a.only), kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0], **machine_info(),
         parameters=sum(p.numel() for p in trainer.model.parameters()), steps=trainer.step, epochs=len(history), tokens=round(sum(r['tokens_per_second']*r['seconds'] for r in history)),
         seconds=seconds, train_ppl=history[-1]['train_ppl'], valid_ppl=math.exp(nats/tokens), bits=nats/math.log(2)/characters, characters=characters,
+        validations=[{k: r[k] for k in ('epoch', 'step', 'train_ppl', 'valid_ppl')} for r in history if 'valid_ppl' in r],
         **(dict(scores=scores, beam=a.beam, length_penalty=a.length_penalty) if scores else {}))
 
 def compared(folder, rows):
@@ -309,6 +310,7 @@ def check(a, folder, wanted):
 
 def run(a):
     from kotrans.files import write_json
+    from turns import signals_end
     folder = Path(a.folder)
     wanted = [(n, int(s)) for s in a.seeds.split(',') for n in (a.only.split(';') if a.only else RUNGS)]
     check(a, folder, wanted)
@@ -330,7 +332,7 @@ def run(a):
     each = a.processes*a.threads
     if len(cores)<each: sys.exit(f'--processes {a.processes}, --threads {a.threads}: there are {len(cores)} cores here')
     workers = [threading.Thread(target=work, args=(tuple(cores[i:i+each]),)) for i in range(0, len(cores)//each*each, each)]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signals_end()
     for w in workers: w.start()
     try:
         for w in workers: w.join()
@@ -363,7 +365,7 @@ def main():
     a = p.parse_args()
     if min(a.threads, a.processes)<1: p.error('--threads, --processes: from 1 on')
     if not a.cores: return run(a)
-    found = train(a)
-    record(a.folder, a.only, int(a.seeds)).write_text(json.dumps(found), 'utf-8')
+    from kotrans.files import write_json
+    write_json(record(a.folder, a.only, int(a.seeds)), train(a))
 
 if __name__=='__main__': main()

@@ -17,7 +17,7 @@ borders that it cuts at, and `whole` the share of paragraphs that come apart exa
 `rule` is a regular expression (a full stop and white space); `kotrans` is what `kotrans-translate --split-sentences` does: Kiwi's cuts, with a reservation. Speed is of one thread, one paragraph at a time. Each system is loaded once more in a
 process of its own, for the time and the memory that takes (`kotrans` brings torch).
 """
-import argparse,importlib.metadata,json,platform,random,re,subprocess,sys,time
+import argparse,importlib.metadata,platform,random,re,subprocess,sys,time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -163,7 +163,8 @@ def main():
         row = report['systems'][name] = dict(version='' if make is rule else importlib.metadata.version(package), kinds=kinds, **({} if make is rule else packages(package)|loaded(name)))
         print(f'{name:10}', '  '.join(f"{k} {v['f1']:.3f}/{v['whole']:.2f}" for k,v in kinds.items()), f"  {kinds['plain']['sentences_per_second']:,.0f}/s", {k: round(v, 1) for k,v in row.items() if isinstance(v, float|int)})
     if a.json:
+        from kotrans.files import write_json
         def short(o): return {k: short(v) for k,v in o.items()} if isinstance(o, dict) else float(f'{o:.4g}') if isinstance(o, float) else o
-        Path(a.json).write_text(json.dumps(short(report), indent=1, ensure_ascii=False)+'\n', 'utf-8')
+        write_json(a.json, short(report))
 
 if __name__=='__main__': main()

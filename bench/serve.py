@@ -9,6 +9,7 @@ Latencies are of all requests of all rounds. Memory is what the process alone ho
 The clients are this process: on a machine with one core they take from the server, on two they don't.
 """
 import argparse,asyncio,itertools,json,platform,statistics,sys,time
+from kotrans.files import write_json
 from turns import Worker,channel,machine
 from turns import serve as answer_tasks
 
@@ -109,6 +110,6 @@ def main():
     print(f"alone: {record['own']} sentences/s")
     for r in record['rows']: print(f"{r['what']:12} {r['clients']:3} clients: {r['sentences_per_second']:8} sentences/s, {r['share']:.0%}, in lists as long {r['share_alike']:.0%}; {r['p50_ms']} ms, 99% below {r['p99_ms']} ms; {r['batch']} a batch")
     print('MiB', *record['memory']['mib'])
-    if a.json: Path(a.json).write_text(json.dumps(record, indent=1)+'\n')
+    if a.json: write_json(a.json, record)
 
 if __name__=='__main__': main()

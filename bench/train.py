@@ -136,7 +136,7 @@ def main():
     record |= summarize(record['rounds'], tokens, flops)
     show(record)
     if a.json:
-        Path(a.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(a.json).write_text(json.dumps(record, indent=1)+'\n')
+        from kotrans.files import write_json
+        write_json(a.json, record)
 
 if __name__=='__main__': main()

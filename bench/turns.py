@@ -17,6 +17,11 @@ def busy():
     except OSError: return float('nan')
     return (sum(v)-v[3]-v[4])/os.sysconf('SC_CLK_TCK')
 
+def signals_end():
+    "Let SIGTERM and SIGHUP end the script by an exception, as Ctrl-C does, so that it can end what it has started; what is ignored (`nohup`) stays so"
+    for s in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(s) is not signal.SIG_IGN: signal.signal(s, lambda number, _: sys.exit(128+number))
+
 def machine():
     "What a measurement was made on, without naming anybody's computer"
     from kotrans.pipeline import machine_info          # not needed at the other end

@@ -6,10 +6,11 @@ Both train the model of `size` (bench/train.py) on the batches that the working 
 process of its own, which imports its own kotrans and its own bench/train_systems.py; one works at a time, and they take turns within each round.
 The ratio is the median of the rounds' ratios: above 1, the working tree is the faster one.
 """
-import argparse,json,os,statistics,subprocess,sys,tempfile
+import argparse,os,statistics,subprocess,sys,tempfile
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
+from kotrans.files import write_json
 from train import SIZES,corpus,make_batches,rectangle
 from train_systems import BOS,EOS
 from turns import HERE,Worker,machine,measure
@@ -52,6 +53,6 @@ def main():
                   tokens_per_second={n: round(tokens/statistics.median(s)) for n,s in seconds.items()}, peak_mib={n: max(r[n]['peak_mib'] for r in rounds) for n in workers},
                   ratio=round(statistics.median(b/n for b,n in zip(seconds['base'], seconds['now'])), 3), rounds=rounds)
     print(f"{a.size}, {a.threads} threads: {record['tokens_per_second']['now']:,} target tokens/s, {record['tokens_per_second']['base']:,} at {record['setting']['base']}: ratio {record['ratio']:.3f} of {a.rounds} rounds")
-    if a.json: Path(a.json).write_text(json.dumps(record, indent=1)+'\n')
+    if a.json: write_json(a.json, record)
 
 if __name__=='__main__': main()

@@ -10,14 +10,14 @@ __all__ = ['KINDS', 'WORD', 'attention_layers', 'record_attention', 'forced_maps
            'draw_importance', 'maps_page', 'visualize_attention']
 
 # %% ../nbs/51_attention_maps.ipynb #9c946a6b
-import contextlib,json,math,re,shlex,sys
+import contextlib,json,math,re
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from base64 import b64encode
 from itertools import accumulate
-from os.path import commonprefix,isfile
+from os.path import commonprefix
 from pathlib import Path
 from typing import Literal,NamedTuple
 from numpy import ndenumerate,ndindex
@@ -38,6 +38,7 @@ from .packing import PackedCache,PackedTransformer
 from .pipeline import read_split
 from .plots import use_korean_font
 from .special_ids import BOS,EOS,PAD
+from .terminal import tell_if_file
 from .transformer import Transformer
 from .translator import Translator,check_texts
 
@@ -94,6 +95,25 @@ def attention_maps(self:PackedTransformer,
     return self.model.attention_maps(src, tgt)
 
 # %% ../nbs/51_attention_maps.ipynb #fe725d94
+def _forced_maps(model, sources, targets, batch_size=32):
+    "`forced_maps`, one pair after the other: of many, only those of a batch are in memory"
+    if not hasattr(model, 'attention_maps'):
+        raise InputError(f'{type(model).__name__}: this kind of model attends to nothing, so it has no maps')
+    if len(sources)!=len(targets):
+        raise InputError(f'{len(sources)} sources and {len(targets)} translations: need as many')
+    device = next((p.device for p in model.parameters()), torch.device('cpu'))
+    for i in range(0, len(sources), batch_size):
+        src,tgt = [[*s, EOS] for s in sources[i:i+batch_size]],[[BOS, *t] for t in targets[i:i+batch_size]]
+        maps = {k: w.float().cpu() for k,w in model.attention_maps(pad_ids(src, device), pad_ids(tgt, device)).items()}
+        for row,(s,t) in enumerate(zip(src, tgt)): yield _cut(maps, row, len(s), len(t))
+
+# %% ../nbs/51_attention_maps.ipynb #c1547d5d
+def _cut(maps, row, n, m):
+    "The maps of one pair, whose sides have `n` and `m` tokens, out of those of a batch"
+    size = dict(cross=(m, n), encoder=(n, n), decoder=(m, m))
+    return {kind: w[row, :, :, :size[kind][0], :size[kind][1]].clone() for kind,w in maps.items()}
+
+# %% ../nbs/51_attention_maps.ipynb #c7d10e01
 def forced_maps(
     model, # In `eval` mode; one with the method `attention_maps`
     sources:list, # Ids of each source, without marks
@@ -101,22 +121,7 @@ def forced_maps(
     batch_size:int=32, # Pairs computed together
 )->list: # For each pair a dict: kind → weights `[layers, heads, queries, keys]`, on the CPU
     "Make the maps of pairs of sentences; a model that has none is an `InputError`"
-    if not hasattr(model, 'attention_maps'):
-        raise InputError(f'{type(model).__name__}: this kind of model attends to nothing, so it has no maps')
-    if len(sources)!=len(targets):
-        raise InputError(f'{len(sources)} sources and {len(targets)} translations: need as many')
-    device,out = next((p.device for p in model.parameters()), torch.device('cpu')),[]
-    for i in range(0, len(sources), batch_size):
-        src,tgt = [[*s, EOS] for s in sources[i:i+batch_size]],[[BOS, *t] for t in targets[i:i+batch_size]]
-        maps = {k: w.float().cpu() for k,w in model.attention_maps(pad_ids(src, device), pad_ids(tgt, device)).items()}
-        out += [_cut(maps, row, len(s), len(t)) for row,(s,t) in enumerate(zip(src, tgt))]
-    return out
-
-# %% ../nbs/51_attention_maps.ipynb #c1547d5d
-def _cut(maps, row, n, m):
-    "The maps of one pair, whose sides have `n` and `m` tokens, out of those of a batch"
-    size = dict(cross=(m, n), encoder=(n, n), decoder=(m, m))
-    return {kind: w[row, :, :, :size[kind][0], :size[kind][1]].clone() for kind,w in maps.items()}
+    return [*_forced_maps(model, sources, targets, batch_size)]
 
 # %% ../nbs/51_attention_maps.ipynb #76f18092
 class _PrefixCache:
@@ -258,36 +263,43 @@ def _source_ids(translator, texts):
 
 # %% ../nbs/51_attention_maps.ipynb #750da209
 def _pack_maps(translator, sources, targets, hypotheses=None):
-    "`SentenceMaps` of pairs of ids"
-    out = []
-    for i,maps in enumerate(forced_maps(translator.model, sources, targets)):
+    "`SentenceMaps` of pairs of ids, one after the other"
+    for i,maps in enumerate(_forced_maps(translator.model, sources, targets)):
         h = hypotheses[i] if hypotheses else None
         end = '</s>' if h is None or h.finished else '…'
         sides = make_side(translator.src_tokenizer, sources[i]),make_side(translator.tgt_tokenizer, targets[i], end)
-        out.append(SentenceMaps(*sides, maps, h.score if h else math.nan))
-    return out
+        yield SentenceMaps(*sides, maps, h.score if h else math.nan)
 
 # %% ../nbs/51_attention_maps.ipynb #c8471b49
+def _found_maps(translator, texts):
+    "`translation_maps`, sentence by sentence"
+    ids,t = _source_ids(translator, texts),translator
+    found = t._search_all(ids, True)
+    pairs = [(s, h) for s,hyps in zip(ids, found) for h in hyps]
+    maps = _pack_maps(t, [s for s,_ in pairs], [h.tokens for _,h in pairs], [h for _,h in pairs])
+    for hyps in found: yield [next(maps) for _ in hyps]
+
+# %% ../nbs/51_attention_maps.ipynb #c7d10e02
 def translation_maps(
     translator:Translator, # Its options say how to search, and how many translations are wanted
     texts:list, # Korean sentences
 )->list: # For each sentence the `SentenceMaps` of its translations, best first
     "Translate `texts`, and tell what the model attended to; a text without tokens is an `InputError`"
-    ids,t = _source_ids(translator, texts),translator
-    found = t._search_all(ids, True)
-    pairs = [(s, h) for s,hyps in zip(ids, found) for h in hyps]
-    maps = iter(_pack_maps(t, [s for s,_ in pairs], [h.tokens for _,h in pairs], [h for _,h in pairs]))
-    return [[next(maps) for _ in hyps] for hyps in found]
+    return [*_found_maps(translator, texts)]
 
 # %% ../nbs/51_attention_maps.ipynb #8b330aba
+def _given_maps(translator, texts, references):
+    "`reference_maps`, sentence by sentence"
+    targets = translator.tgt_tokenizer.encode([normalise(r) for r in references])
+    return _pack_maps(translator, _source_ids(translator, texts), targets)
+
 def reference_maps(
     translator:Translator, # Whose model is asked
     texts:list, # Korean sentences
     references:list, # A translation for each
 )->list: # `SentenceMaps`, one for each pair
     "What the model attends to when it is made to write `references` (forced decoding)"
-    targets = translator.tgt_tokenizer.encode([normalise(r) for r in references])
-    return _pack_maps(translator, _source_ids(translator, texts), targets)
+    return [*_given_maps(translator, texts, references)]
 
 # %% ../nbs/51_attention_maps.ipynb #918696f9
 def _shown(tokens): return [t.replace('▁', '_') for t in tokens]
@@ -818,9 +830,7 @@ def _of_sentence(text, reference):
     "A sentence, and its reference or `None`"
     check_texts([text], 'sentence')
     if reference: check_texts([reference], 'reference')
-    if isfile(text):
-        notify(f'{printable(text)}: is a file, and its name is translated here; its lines: '
-               f'--file {printable(shlex.quote(text))}', file=sys.stderr)
+    tell_if_file(text)
     return [text],[reference] if reference else None
 
 # %% ../nbs/51_attention_maps.ipynb #d3c18a2f
@@ -917,22 +927,31 @@ def visualize_attention(
     for path in files: check_writable(path, *filter(None, (file, file and reference)))
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best,
                                    length_penalty=length_penalty, seed=seed)
-    found = [[m] for m in reference_maps(t, texts, references)] if references else translation_maps(t, texts)
-    _write_maps(found, format, files, dict(kind=kind, layer=layer, head=head), grid, words)
+    found = ([m] for m in _given_maps(t, texts, references)) if references else _found_maps(t, texts)
+    if format=='pharaoh': found = _write_links(found, files[0], layer, head)
+    else: found = [*found]; _write_maps(found, format, files, dict(kind=kind, layer=layer, head=head), grid, words)
     _tell(found, files)
 
 # %% ../nbs/51_attention_maps.ipynb #14b36247
 def _write_maps(found, format, files, view, grid, words):
-    "Write what was found for each sentence into files of a format"
+    "Draw what was found for each sentence into files, or write one page"
     flat = [m for maps in found for m in maps]
     for m in flat: m.mean(**view)                                   # says so where there is no such map
     if format=='html':
         with atomic_write(files[0]) as f: f.write(maps_page(flat, **view).encode())
-    elif format=='pharaoh':
-        write_lines(files[0], [pharaoh(align_words(m.words(), view['layer'], view['head'])) for m in flat])
     else:
         use_korean_font()
         for m,path in zip(flat, files): _save_figure(m.words() if words else m, path, format, **view, grid=grid)
+
+# %% ../nbs/51_attention_maps.ipynb #c7d10e04
+def _write_links(found, file, layer, head):
+    "Write the links of each sentence as its maps come; returns what was found, without the maps"
+    lines,told = [],[]
+    for maps in found:
+        lines += [pharaoh(align_words(m.words(), layer, head)) for m in maps]
+        told.append([SentenceMaps(m.source, m.target, {}, m.score) for m in maps])
+    write_lines(file, lines)
+    return told
 
 # %% ../nbs/51_attention_maps.ipynb #b6f61466
 if __name__=='__main__' and __package__=='kotrans':

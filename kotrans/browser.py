@@ -300,7 +300,7 @@ def check_web(
     "Type `sentences` into the page, and compare it with `translator`; an `InputError` without a browser and `node`"
     lines = check_texts(sentences, 'sentences')
     for i,line in enumerate(lines):
-        if '\n' in line: raise InputError(f'sentences[{i}]: holds a line break; one sentence is one line')
+        if re.search(r'[\r\n]', line): raise InputError(f'sentences[{i}]: holds a line break; one sentence is one line')
     how = dict(method='greedy' if beam_size==1 else 'beam', beam_size=beam_size, n_best=1)
     ours = copy(translator)
     ours.options = replace(translator.options, **how)

@@ -7,7 +7,7 @@ __all__ = ['ENGLISH_PER_KOREAN', 'HANGUL', 'LATIN', 'DEFAULT_STEPS', 'CLEANING_S
            'too_long', 'length_ratio', 'length_ratio_too_high', 'markup', 'letter_share', 'wrong_language',
            'unreadable', 'char_trigrams', 'key_similarity', 'similarity', 'untranslated', 'numbers_disagree', 'urls',
            'repetitive', 'sentence_count', 'sentences_lost', 'listed_steps', 'skipped_reasons', 'example_order',
-           'Cleaned', 'show_pair', 'clean_pairs', 'alnum_key']
+           'Cleaned', 'show_pair', 'checked_pairs', 'clean_pairs', 'alnum_key']
 
 # %% ../nbs/23_cleaning.ipynb #527baebb
 import bisect,re
@@ -457,6 +457,21 @@ def _ask(pair, steps, config, skip):
         elif answer and answer not in skip: return pair,answer
     return pair,''
 
+# %% ../nbs/23_cleaning.ipynb #c7d10a02
+def checked_pairs(
+    pairs, # Pairs as they came, any iterable
+    config:BaseConfig, # Its `cleaning_steps`, their thresholds, and `skip_cleaning_steps`
+    chunk:int=2000, # Pairs looked over at a time
+): # Yields the pair as it came, as the steps leave it, and the reason to drop it or `''`
+    "Normalise `pairs` and ask the steps about each by itself"
+    steps,skip,pairs = listed_steps(config),skipped_reasons(config),iter(pairs)
+    own = [step for step in steps if step not in DEFAULT_STEPS]
+    while part := [*islice(pairs, chunk)]:
+        for raw,plain in zip(part, _certainly_plain(part, config).tolist()):
+            raw = raw[0],raw[1]
+            pair = raw if plain else (normalise(raw[0]), normalise(raw[1]))
+            yield raw,*_ask(pair, own if plain else steps, config, skip)
+
 # %% ../nbs/23_cleaning.ipynb #39917f86
 def clean_pairs(
     pairs, # Pairs as they came, any iterable
@@ -464,17 +479,11 @@ def clean_pairs(
     chunk:int=2000, # Pairs looked over at a time
 )->Cleaned: # What was kept, and what was dropped and why
     "Normalise `pairs`, and drop what fails a check or was there before"
-    out,seen,skip = Cleaned(),_Seen(_SIDES[config.duplicates]),skipped_reasons(config)
-    steps = listed_steps(config)
-    own,pairs = [step for step in steps if step not in DEFAULT_STEPS],iter(pairs)
-    while part := [*islice(pairs, chunk)]:
-        for raw,plain in zip(part, _certainly_plain(part, config).tolist()):
-            raw = raw[0],raw[1]
-            pair = raw if plain else (normalise(raw[0]), normalise(raw[1]))
-            pair,reason = _ask(pair, own if plain else steps, config, skip)
-            out.read += 1; out.changed += pair!=raw
-            copy,like = ('', '') if reason else seen.copy_of(pair)
-            if not reason and not copy: out.kept.append(pair); seen.add(pair); continue
-            out.drop(pair, reason or copy, like)
-            if copy in ('duplicate pair', 'duplicate source'): out.copies[pair[0]] += 1
+    out,seen = Cleaned(),_Seen(_SIDES[config.duplicates])
+    for raw,pair,reason in checked_pairs(pairs, config, chunk):
+        out.read += 1; out.changed += pair!=raw
+        copy,like = ('', '') if reason else seen.copy_of(pair)
+        if not reason and not copy: out.kept.append(pair); seen.add(pair); continue
+        out.drop(pair, reason or copy, like)
+        if copy in ('duplicate pair', 'duplicate source'): out.copies[pair[0]] += 1
     return out

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['EVERYDAY_SIZE', 'SOURCES', 'PARQUET_BRANCH', 'Phrase', 'shipped_rows', 'everyday', 'phrasebook', 'alnum_key',
            'everyday_splits', 'with_everyday', 'embedded_corpus', 'sentence_set', 'Source', 'register_source', 'Splits',
-           'find_source', 'error_cause', 'find_hub', 'hub_commit', 'load_hub', 'hub_splits', 'read_aihub',
-           'store_source', 'verify_source', 'download_data']
+           'find_source', 'error_cause', 'find_hub', 'hub_commit', 'load_rows', 'load_hub', 'filled_row', 'hub_splits',
+           'read_aihub', 'raw_flag', 'store_source', 'verify_source', 'download_data']
 
 # %% ../nbs/21_corpora.ipynb #18aa3abc
-import os,re,shlex,socket
+import hashlib,os,re,shlex,socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -234,10 +234,22 @@ def hub_commit(
     return (revision if any(map(os.environ.get, _OFFLINE))
             else hub.HfApi().dataset_info(path, revision=revision or None, timeout=100).sha)
 
+# %% ../nbs/21_corpora.ipynb #15821a02
+def load_rows(
+    datasets, # The library of that name
+    path:str, # Repository of the hub, or a folder
+    **how, # What else `datasets.load_dataset` is told
+): # What it gives
+    "Load rows by `datasets`, with NA and None in a CSV file as the text they are"
+    try: return datasets.load_dataset(path, keep_default_na=False, na_values='', **how)
+    except (ValueError, TypeError) as e:
+        if 'keep_default_na' not in str(e): raise
+    return datasets.load_dataset(path, **how)
+
 # %% ../nbs/21_corpora.ipynb #91040cf2
 def _loaded(datasets, path, commit, **how):
     "A part of a repository and its commit, which the library notes in the names of its files"
-    got = datasets.load_dataset(path, revision=commit or None, **how)
+    got = load_rows(datasets, path, revision=commit or None, **how)
     found = {name for rows in got.values()
              for f in getattr(rows, 'cache_files', ()) if _is_commit(name := Path(f['filename']).parent.name)}
     if found and _is_commit(commit) and found!={commit}:
@@ -265,11 +277,11 @@ def _copied_commit(folder):
 
 # %% ../nbs/21_corpora.ipynb #cb9048a0
 def _files_of_copy(name, path, parts):
-    "The folder of a copy that holds the wanted part, and the endings of the files in it"
+    "The folder of a copy that holds the wanted part"
     folder = next((Path(path)/p for p in parts if (Path(path)/p).is_dir()), Path(path))
-    kinds = {f.suffix for f in folder.rglob('*')} & {'.parquet', '.jsonl', '.json', '.csv'}
-    if not kinds: raise InputError(f'{folder}: holds no .parquet, .jsonl, .json or .csv file of {name}')
-    return folder,kinds
+    if not {f.suffix for f in folder.rglob('*')} & {'.parquet', '.jsonl', '.json', '.csv'}:
+        raise InputError(f'{folder}: holds no .parquet, .jsonl, .json or .csv file of {name}')
+    return folder
 
 # %% ../nbs/21_corpora.ipynb #3764c9de
 def _not_fetched(error, name, path, parts, revision):
@@ -292,13 +304,11 @@ def load_hub(
 )->tuple: # Split → rows, each a `dict`; and the commit they are from
     "Load a repository of the hub, or a copy of it on the disk"
     datasets,copy = import_extra('datasets', "'kotrans[data]'", f'source {name}'),Path(path).is_dir()
-    if copy: folder,kinds = _files_of_copy(name, path, parts)
+    if copy: folder = _files_of_copy(name, path, parts)
     elif '/' not in path or path.startswith(('/', '.')):
         raise InputError(f'source {name}: --path {path}: no such folder, and no repository of the hub (owner/name)')
     try:
-        if copy:
-            how = dict(keep_default_na=False) if kinds=={'.csv'} else {}
-            return dict(datasets.load_dataset(str(folder), **how)),_copied_commit(path)
+        if copy: return dict(load_rows(datasets, str(folder))),_copied_commit(path)
         find_hub()
         got,commit = _fetch(datasets, path, parts, revision)
         return dict(got),commit
@@ -309,7 +319,11 @@ def load_hub(
         raise _not_fetched(e, name, path, parts, revision) from None
 
 # %% ../nbs/21_corpora.ipynb #443d5a2a
-def _filled(row): return {k: '' if v is None else _filled(v) if isinstance(v, dict) else v for k,v in row.items()}
+def filled_row(
+    row:dict, # A row of a table, with `None` where it has nothing
+)->dict: # The same row, with `''` there
+    "Put an empty text wherever a row has nothing, also inside of `translation`"
+    return {k: '' if v is None else filled_row(v) if isinstance(v, dict) else v for k,v in row.items()}
 
 # %% ../nbs/21_corpora.ipynb #f0f91a31
 def hub_splits(
@@ -318,7 +332,7 @@ def hub_splits(
     columns:str='', # `ko=NAME,en=NAME`, if they aren't usual
 )->Splits: # Split → pairs
     "Turn the rows of a repository into pairs"
-    splits = {split: [record_pair(_filled(row), columns, f'source {name}, {split}, row {i}')
+    splits = {split: [record_pair(filled_row(row), columns, f'source {name}, {split}, row {i}')
                       for i,row in enumerate(rows, 1)] for split,rows in loaded.items()}
     if not any(splits.values()): raise InputError(f'source {name}: holds no pairs')
     if 'train' in splits and len(splits)>1:
@@ -377,14 +391,16 @@ register_source(Source('aihub', "your own download of AI Hub's corpora", 'that o
                        _HUB_OPTIONS));
 
 # %% ../nbs/21_corpora.ipynb #b7aad3b0
-def _raw_flag(folder):
-    "The flag that names a folder of sources, unless it is the usual one"
+def raw_flag(
+    folder:Path, # Folder of the sources
+)->str: # With a blank before it; empty if it is the usual folder
+    "The flag that names a folder of sources, for a command to be typed"
     name = folder.as_posix()                                # a shell of Windows takes / too, and needs no quotes then
     return '' if name=='data/raw' else f' --raw-dir {shlex.quote(printable(name, 200))}'
 
 def _again(folder):
     "The command that makes `folder` anew"
-    return (f'make it anew with: kotrans-download-data {printable(folder.name)} --force{_raw_flag(folder.parent)}'
+    return (f'make it anew with: kotrans-download-data {printable(folder.name)} --force{raw_flag(folder.parent)}'
             + (', naming your files' if folder.name=='local' else ''))
 
 # %% ../nbs/21_corpora.ipynb #0dd061a0
@@ -468,6 +484,14 @@ def _checksum(name, path):
                          f'file, plain or compressed ({" ".join(COMPRESSED)})')
     return file_sha256(path)
 
+# %% ../nbs/21_corpora.ipynb #15821a04
+def _contents(path):
+    "The checksum of a file, or of the names and sizes of the files in a folder; what is neither stays as it is"
+    if not Path(path).is_dir(): return file_sha256(path) if Path(path).is_file() else path
+    names = sorted(name for f in Path(path).rglob('*') if f.is_file()
+                   and not re.search(r'(^|/)(\.|~\$)', name := f.relative_to(path).as_posix()))
+    return hashlib.sha256(repr([(name, (Path(path)/name).stat().st_size) for name in names]).encode()).hexdigest()
+
 # %% ../nbs/21_corpora.ipynb #2c64091e
 def _check_options(source, options):
     "Refuse options that a source doesn't understand, or whose text no file could hold"
@@ -482,7 +506,8 @@ def _check_options(source, options):
 def _take(source, folder, options, force):
     "Fetch `source` into `folder`, or check what is there; returns its provenance and what was done"
     _check_options(source, options)
-    inputs = {name: _checksum(name, value) if name in _FILES else value for name,value in options.items()}
+    inputs = {name: _checksum(name, value) if name in _FILES else _contents(value) if name=='path' else value
+              for name,value in options.items()}
     if (folder/'provenance.json').exists() and not force:
         provenance = verify_source(folder)
         if inputs and inputs!=provenance.get('inputs'):
@@ -538,7 +563,7 @@ def download_data(
             continue
         _tell(o.name, folder, done[o.name], what)
     if not done: raise InputError(f'{source}: no source could be had; the lines above say why')
-    notify(f'next: kotrans-split-data --source {next(iter(done))}{_raw_flag(Path(raw_dir))}')
+    notify(f'next: kotrans-split-data --source {next(iter(done))}{raw_flag(Path(raw_dir))}')
     return done
 
 # %% ../nbs/21_corpora.ipynb #5c3f2c02

@@ -286,7 +286,8 @@ def _encode_in_pool(chunks, tokenizers, max_len, workers):
             while waiting: yield waiting.popleft().result()
         except BrokenProcessPool:
             raise InputError('a process that encoded was killed, '
-                             'most often for want of memory: encode first, with kotrans-encode --workers 2') from None
+                             'most often for want of memory: encode first, with kotrans-encode --workers 2 '
+                             '(shards: kotrans-encode-shards)') from None
         finally:
             for f in waiting: f.cancel()
 

@@ -699,8 +699,9 @@ def sign_test(
     b:int, # Cases that speak for the other
 )->float: # Probability of a split as uneven as this, or more, by chance
     "The exact two-sided sign test"
-    n = a+b
-    return min(1., 2*sum(math.comb(n, i) for i in range(min(a, b)+1))/2**n)
+    n,ways,total = a+b,1,1                       # ways to choose i of n, and how many for all i so far
+    for i in range(min(a, b)): ways = ways*(n-i)//(i+1); total += ways
+    return min(1., 2*total/2**n)
 
 # %% ../nbs/49_error_analysis.ipynb #4af6e9ca
 def error_changes(

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['METRICS', 'LOWER_IS_BETTER', 'choose_metrics', 'bootstrap', 'check_systems', 'compare_systems', 'sentence_losses',
            'mean_loss', 'perplexity_score', 'Comet', 'TestSet', 'text_sha256', 'read_test_set', 'check_log',
-           'append_records', 'read_evaluations', 'score_table', 'System', 'evaluation_record', 'evaluate']
+           'append_records', 'read_evaluations', 'score_table', 'markdown_text', 'System', 'evaluation_record',
+           'evaluate']
 
 # %% ../nbs/50_evaluation.ipynb #f35ebe87
 import os,platform,re,stat,sys,time
@@ -380,12 +381,14 @@ def _test_set_table(records, markdown):
         widths = [max(map(len, column)) for column in zip(*cells)]
         lines = ['  '.join(c.ljust(w) for c,w in zip(row, widths)).rstrip() for row in cells]
         return '\n'.join([title, '', *lines, '', *notes])
-    safe = [[_escaped(c) for c in row] for row in cells]
+    safe = [[markdown_text(c) for c in row] for row in cells]
     rows = ['| ' + ' | '.join(row) + ' |' for row in [safe[0], ['---', *['---:']*len(labels)], *safe[1:]]]
-    return '\n'.join([f'**{_escaped(title)}**', '', *rows, '', '<br>'.join(map(_escaped, notes))])
+    return '\n'.join([f'**{markdown_text(title)}**', '', *rows, '', '<br>'.join(map(markdown_text, notes))])
 
 # %% ../nbs/50_evaluation.ipynb #201a5878
-def _escaped(text):
+def markdown_text(
+    text:str, # Text of somebody else
+)->str: # With a backslash before all that would be a mark
     "Text that Markdown and HTML show as it is"
     return re.sub(r'([\\`*_{}\[\]<>|~#&])', r'\\\1', text)
 

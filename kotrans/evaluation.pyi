@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 import numpy as np
 import torch
-__all__ = ['Comet', 'LOWER_IS_BETTER', 'METRICS', 'System', 'TestSet', 'append_records', 'bootstrap', 'check_log', 'check_systems', 'choose_metrics', 'compare_systems', 'evaluate', 'evaluation_record', 'mean_loss', 'perplexity_score', 'read_evaluations', 'read_test_set', 'score_table', 'sentence_losses', 'text_sha256']
+__all__ = ['Comet', 'LOWER_IS_BETTER', 'METRICS', 'System', 'TestSet', 'append_records', 'bootstrap', 'check_log', 'check_systems', 'choose_metrics', 'compare_systems', 'evaluate', 'evaluation_record', 'markdown_text', 'mean_loss', 'perplexity_score', 'read_evaluations', 'read_test_set', 'score_table', 'sentence_losses', 'text_sha256']
 
 METRICS: dict
 LOWER_IS_BETTER: Any
@@ -36,6 +36,7 @@ def check_log(path, *inputs) -> None: ...
 def append_records(path, records: list, wait: float=10.0) -> None: ...
 def read_evaluations(path) -> list: ...
 def score_table(records: list, markdown: bool=False) -> str: ...
+def markdown_text(text: str) -> str: ...
 @dataclass
 class System:
     name: str

@@ -24,7 +24,7 @@ from .cli import run_command
 from .config import PATHS,TransformerConfig
 from .corpora import SOURCES,embedded_corpus
 from .encoding import read_header
-from .evaluation import read_evaluations,score_table
+from .evaluation import markdown_text,read_evaluations,score_table
 from .fast_decoding import SearchOptions
 from .files import InputError,atomic_write,file_sha256,notify,printable,temp_folder,write_json
 from .formats import import_extra,json_value,text_lines
@@ -348,7 +348,7 @@ def _licence_fields(licence):
 # %% ../nbs/60_export.ipynb #60c140a1
 def _as_it_is(text, limit):
     "Foreign text, cut to `limit` characters, that Markdown and HTML show as it is"
-    return re.sub(r'([\\`*_{}\[\]<>|~#&])', r'\\\1', printable(text, limit))
+    return markdown_text(printable(text, limit))
 
 # %% ../nbs/60_export.ipynb #dd346294
 def _architecture(config, model):
@@ -469,6 +469,7 @@ def _keep_others(path):
     files = files if isinstance(files, dict) else {}
     known = {NOTE, *files, *(folder.as_posix() for name in files for folder in Path(name).parents)}
     for f in sorted(path.rglob('*')):
+        if f.name in ('.DS_Store', 'Thumbs.db', 'desktop.ini'): continue      # made by the systems
         name = f.relative_to(path).as_posix()
         if name not in known:
             raise InputError(f'{path}: holds {printable(name)}, which is not of the export; move it away')

@@ -17,9 +17,11 @@ from fastcore.basics import patch
 import kotrans
 from .files import InputError,atomic_write,printable
 from .special_ids import BOS,EOS,PAD
+from .schema import in_file,record,whole_number
 from .attention import MultiHeadAttention
 from .cleaning import normalise
 from .masking import padding_mask
+from .export import NOTE,read_export_note
 from .formats import import_extra
 from .tokenizer import Tokenizer
 from .transformer import Transformer
@@ -47,6 +49,7 @@ def constant(self:OnnxGraph,
 )->str: # Its name
     "Store `value` in the graph, once for each name"
     value = np.array(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value, order='C')
+    if value.dtype==np.int32: value = value.astype(np.int64)        # NumPy 1 on Windows counts in 32 bits
     name = name or '_'.join(map(str, [value.dtype, *value.shape, *value.flatten().tolist()]))
     if name not in self.weights: self.weights[name] = self.onnx.numpy_helper.from_array(value, name)
     return name
@@ -506,12 +509,12 @@ import numpy as np,onnxruntime,sentencepiece
 source,target = (sentencepiece.SentencePieceProcessor(model_file=f'FOLDER/{side}.spm') for side in ('source', 'target'))
 encoder,decoder = (onnxruntime.InferenceSession(f'FOLDER/{part}.onnx') for part in ('encoder', 'decoder'))
 for korean in ('안녕하세요.', '고맙습니다.'):
-    src = np.array([[*source.encode(korean), 3]])
+    src = np.array([[*source.encode(korean), 3]], np.int64)
     mask = np.ones_like(src, dtype=bool)
     cross, = encoder.run(['cross'], dict(src=src, src_mask=mask))
     past,token,said = cross[:, :, :0],2,[]
     while len(said)<src.size+50:
-        step = dict(token=np.array([token]), past=past, cross=cross, src_mask=mask)
+        step = dict(token=np.array([token], np.int64), past=past, cross=cross, src_mask=mask)
         logits,past = decoder.run(['logits', 'present'], step)
         logits[0, [0, 2]] = -np.inf
         token = int(logits[0].argmax())
@@ -568,15 +571,23 @@ def export_onnx(
     return dict(opset=OPSET, files={n: len(data) for n,data in files.items()}, max_len=translator.max_len,
                 **_sizes(model), **told, usage=MORPHEME_USAGE if translator.src_tokenizer.morphemes else USAGE)
 
+# %% ../nbs/62_export_onnx.ipynb #62d10031
+def _kept_max_len(folder):
+    "The `max_len` that is told in the note of an export; 0 without a note"
+    note = read_export_note(folder)
+    with in_file(Path(folder)/NOTE): record({}, dict(facts=record({}, dict(max_len=whole_number()))))(note, '')
+    return note.get('facts', {}).get('max_len', 0)
+
 # %% ../nbs/62_export_onnx.ipynb #0e620054
 def load_onnx(
     folder, # From `export_onnx`
     threads:int=1, # As for `OnnxModel`
-    **options # What `Translator` takes beside the model
+    **options # What `Translator` takes beside the model; `max_len` is that of the note, if not given
 )->Translator: # Its arithmetic is onnxruntime's
     "A translator made of exported files alone"
     tokenizers = (Tokenizer(Path(folder)/f'{n}.spm') for n in ('source', 'target'))
-    return Translator(OnnxModel(folder, threads), *tokenizers, **options)
+    model = OnnxModel(folder, threads)
+    return Translator(model, *tokenizers, **(dict(max_len=_kept_max_len(folder)) | options))
 
 # %% ../nbs/62_export_onnx.ipynb #0e620061
 def check_onnx(

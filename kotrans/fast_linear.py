@@ -100,7 +100,7 @@ def linear(
 )->Tensor: # `[..., out]`
     "`F.linear(x, weight, bias)`, with its gradients, by oneDNN where that is faster"
     if not _fits(x, weight): return F.linear(x, weight, bias)
-    return _Product.apply(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
+    return _Product.apply(x.reshape(-1, x.size(-1)), weight, bias).reshape(*x.shape[:-1], len(weight))
 
 # %% ../nbs/36_fast_linear.ipynb #3f744756
 class FastLinear(nn.Linear):

@@ -8,10 +8,10 @@ __all__ = ['Pair', 'MAX_RATIO', 'MAX_LINE_BYTES', 'MAX_FILE_BYTES', 'WRAPPED', '
            'import_extra', 'allowed', 'too_much', 'refuse_bomb', 'open_bytes', 'bounded_lines', 'text_lines',
            'read_parallel', 'tsv_rows', 'read_tsv', 'choose_columns', 'field_text', 'read_csv', 'record_pair',
            'json_value', 'read_jsonl', 'read_json', 'xml_events', 'read_tmx', 'read_po', 'read_xlsx', 'detect_format',
-           'read_pairs', 'some_pairs']
+           'found_pairs', 'read_pairs', 'some_pairs']
 
 # %% ../nbs/20_formats.ipynb #11ba3018
-import bz2,csv,importlib,io,json,lzma,os,re,zipfile,zlib
+import bz2,csv,importlib,io,json,lzma,os,re,unicodedata,zipfile,zlib
 import polib
 from collections import Counter
 from contextlib import contextmanager
@@ -98,8 +98,8 @@ class _Zstd:
 
 # %% ../nbs/20_formats.ipynb #ce8b6529
 # kind → the decompressor, and how many bytes it is fed at a time
-_DECOMPRESSORS = {'gzip': (_Gzip, 2**12), 'bzip2': (bz2.BZ2Decompressor, 2**12), 'zstd': (_Zstd, 512),
-                  'xz': (lambda: lzma.LZMADecompressor(memlimit=2**28), 2**12)}
+_DECOMPRESSORS = {'gzip': (_Gzip, 2**14), 'bzip2': (bz2.BZ2Decompressor, 2**12), 'zstd': (_Zstd, 512),
+                  'xz': (lambda: lzma.LZMADecompressor(memlimit=2**28), 2**14)}
 
 # %% ../nbs/20_formats.ipynb #e4dc945a
 class _Inflated(io.RawIOBase):
@@ -114,7 +114,7 @@ class _Inflated(io.RawIOBase):
 @patch
 def _feed(self:_Inflated):
     "Some more of the file, `b''` at its end"
-    data = self.fed or self.file.read(_DECOMPRESSORS[self.kind][1]); self.fed = b''
+    data = self.fed or self.file.read1(_DECOMPRESSORS[self.kind][1]); self.fed = b''
     self.sizes[0] += len(data)
     return data
 
@@ -271,7 +271,8 @@ def _unwrapped(rows, skipped):
     "Take off the quotation marks of CSV, where the fields of `rows` show that they are such"
     marked = [field for row in rows for field in row if '"' in field]
     wrapped = all(f[0]==f[-1]=='"' and len(f)>1 and '"' not in f[1:-1].replace('""', '') for f in marked)
-    if not wrapped or not any('""' in f[1:-1] for f in marked): return rows
+    doubled,commas = any('""' in f[1:-1] for f in marked),[field for row in rows for field in row if ',' in field]
+    if not wrapped or not (doubled or len(commas)>2 and commas==marked): return rows
     skipped[WRAPPED] += len(marked)
     return [[f[1:-1].replace('""', '"') if '"' in f else f for f in row] for row in rows]
 
@@ -313,6 +314,9 @@ def _no_column(names, found, wanted, side, where):
     return InputError(f"{where}: {'no' if not found else 'more than one'} column {what}{hint} among "
                       f"{there or 'none'}; name them with --columns ko=NAME,en=NAME")
 
+# %% ../nbs/20_formats.ipynb #15820a02
+def _plain(name): return unicodedata.normalize('NFC', name).strip()
+
 # %% ../nbs/20_formats.ipynb #ff6c8930
 def choose_columns(
     names, # The names there are
@@ -322,8 +326,8 @@ def choose_columns(
     "Find the two columns to read"
     asked,out = _asked_columns(columns),[]
     for side,known in (('ko', KO_NAMES), ('en', EN_NAMES)):
-        found = [n for n in names if (n==asked[side] if asked else n.strip().lower() in known)]
-        if not asked: found = [n for n in found if not n.endswith('_original')] or found
+        found = [n for n in names if (_plain(n)==_plain(asked[side]) if asked else _plain(n).lower() in known)]
+        if not asked: found = [n for n in found if not _plain(n).endswith('_original')] or found
         if len(found)!=1: raise _no_column(names, found, asked.get(side), side, where)
         out.append(found[0])
     return tuple(out)
@@ -345,7 +349,7 @@ def field_text(
 # %% ../nbs/20_formats.ipynb #1e6b3119
 def _csv_separator(lines, columns, where):
     "The separator of a CSV file, and how many lines come before its header"
-    if lines and (said := re.fullmatch('"?sep=(.)"?', lines[0].strip(), re.I)): return said[1],1
+    if lines and (said := re.fullmatch('"?sep=(.)"?', lines[0].strip(' '), re.I)): return said[1],1
     header = next((line for line in lines if line.strip()), '')
     for separator in ',;\t|':
         try: choose_columns(next(csv.reader([header], delimiter=separator)), columns, where); return separator,0
@@ -411,7 +415,8 @@ def read_jsonl(
     columns:str='', # Which fields to read, if their names aren't usual: `ko=NAME,en=NAME`
 )->list[Pair]: # The pairs, in the order of the file
     "Read the pairs of a JSON-lines file"
-    return [record_pair(json_value(line, file, number), columns, f'{printable(file, 200)}, line {number}')
+    name = printable(file, 200)
+    return [record_pair(json_value(line, file, number), columns, f'{name}, line {number}')
             for number,line in enumerate(text_lines(file), 1) if line.strip()]
 
 # %% ../nbs/20_formats.ipynb #62d96f38
@@ -487,6 +492,7 @@ def xml_events(
         raise InputError(f'{name}: not XML in UTF-8 or UTF-16 ({printable(e)})') from None
 
 # %% ../nbs/20_formats.ipynb #cdb929f4
+_BREAKS,_BREAK = ('lb', 'pb', 'cb'),re.compile(r'\s*<?br\d*\s*/?>?\s*', re.I)  # types of codes that part words; HTML's
 _CODES = {'bpt', 'ept', 'it', 'ph', 'ut'}      # elements of a segment that hold no text, but for `sub` in them
 
 # %% ../nbs/20_formats.ipynb #3b4bd873
@@ -499,9 +505,12 @@ def _tmx_units(file):
             size += 100 if kind else len(what)
             if unit is not None and size>most: raise too_much(f'{name}, unit {number}: without an end')
             if coded:
-                if kind=='<': coded.append(what in _CODES or coded[-1] and what!='sub')
+                if kind=='<':
+                    if what in _CODES and more[0].get('type') in _BREAKS: variant[1].append(' ')
+                    coded.append(what in _CODES or coded[-1] and what!='sub')
                 elif kind=='>': coded.pop()
                 elif not coded[-1]: variant[1].append(what)
+                elif _BREAK.fullmatch(what) and variant[1][-1:]!=[' ']: variant[1].append(' ')
             elif not kind: continue
             elif kind=='<' and what=='tu': number += 1; unit,size = [],0
             elif unit is None: continue
@@ -544,18 +553,21 @@ def read_tmx(
 
 # %% ../nbs/20_formats.ipynb #3194c175
 _PO_LINE = re.compile(r'\s*(#.*|((msgctxt|msgid|msgid_plural|msgstr(\[\d+\])?)\s*)?"[^"\\]*(\\.[^"\\]*)*"\s*)?')
+_PO_ENDS = re.compile(r'[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')      # end a line for `polib`, not for us
 _MAX_MESSAGE = 2**20                            # characters in the lines of a message
 
 # %% ../nbs/20_formats.ipynb #c3c258c3
 def _po_catalogue(file):
     "A message catalogue, as `polib` reads it"
-    lines,file,size,most = text_lines(file),printable(file, 200),0,allowed(_MAX_MESSAGE)
+    lines = [_PO_ENDS.sub(' ', line) for line in text_lines(file)]
+    file,size,most = printable(file, 200),0,allowed(_MAX_MESSAGE)
     for number,line in enumerate(lines, 1):
         size = size+len(line) if line.startswith('"') else len(line)
         if size>most: raise too_much(f'{file}, line {number}: a message of more than {most:,} characters')
         if not _PO_LINE.fullmatch(line): raise InputError(f'{file}, line {number}: not a PO file (neither a comment '
                                                           f'nor a keyword with a quoted text)')
-    if not any(lines): return polib.POFile()
+    while lines and not re.match(r'\s*("|msg|#~)', lines[-1]): lines.pop()        # comments on nothing
+    if not lines: return polib.POFile()
     try: return polib.pofile('\n'.join(lines) + '\n', check_for_duplicates=False)
     except (OSError, ValueError, IndexError, UnicodeError) as e:
         number = re.search(r'line (\d+)', str(e))
@@ -565,15 +577,15 @@ def _po_catalogue(file):
 # %% ../nbs/20_formats.ipynb #8013b993
 def _po_entries(file):
     "The pairs of a message catalogue, and why the others are none"
-    catalogue = _po_catalogue(file)
+    catalogue,name = _po_catalogue(file),printable(file, 200)
     if _language(catalogue.metadata.get('Language')) not in ('', 'ko'):
-        raise InputError(f"{printable(file, 200)}: its header says Language: "
+        raise InputError(f"{name}: its header says Language: "
                          f"{printable(catalogue.metadata['Language'])}, not ko")
     for entry in catalogue:
         ko,en = ((entry.msgstr_plural.get(0, ''),entry.msgid_plural) if entry.msgid_plural
                  else (entry.msgstr,entry.msgid))
         reason = 'obsolete' if entry.obsolete else 'fuzzy' if entry.fuzzy else 'not translated' if not ko else ''
-        where = f'{printable(file, 200)}, line {entry.linenum}'
+        where = f'{name}, line {entry.linenum}'
         yield reason or tuple(field_text(side, where).strip() for side in (ko, en))
 
 # %% ../nbs/20_formats.ipynb #380116a4
@@ -736,13 +748,13 @@ def detect_format(
                          f"{', '.join(FILE_FORMATS)}, each also with {', '.join(COMPRESSED)}")
     return FILE_FORMATS[path.suffix.lower()]
 
-# %% ../nbs/20_formats.ipynb #e8983b2d
-def read_pairs(
+# %% ../nbs/20_formats.ipynb #15820a04
+def found_pairs(
     file, # A file of pairs in one of the `FILE_FORMATS`
     columns:str='', # Which columns to read, where they have names or an order
     skipped:Counter=None, # Counts here what was passed over, by reason
-)->list[Pair]: # At least one pair
-    "Read a file of pairs, in the format its name tells"
+)->list[Pair]: # The pairs, perhaps none
+    "Read a file of pairs in the format its name tells, even if there are none in it"
     kind,skipped = detect_format(file),Counter() if skipped is None else skipped
     if columns and kind in ('tmx', 'po'): raise InputError(f'{printable(file, 200)}: has no columns to name')
     try:
@@ -750,7 +762,17 @@ def read_pairs(
         elif kind in ('tmx', 'po'): pairs = dict(tmx=read_tmx, po=read_po)[kind](file, skipped)
         else: pairs = dict(csv=read_csv, jsonl=read_jsonl, json=read_json, xlsx=read_xlsx)[kind](file, columns)
     except MemoryError: raise InputError(f'{printable(file, 200)}: does not fit into the memory; divide it') from None
-    return some_pairs(pairs, file, skipped)
+    return pairs
+
+# %% ../nbs/20_formats.ipynb #e8983b2d
+def read_pairs(
+    file, # A file of pairs in one of the `FILE_FORMATS`
+    columns:str='', # Which columns to read, where they have names or an order
+    skipped:Counter=None, # Counts here what was passed over, by reason
+)->list[Pair]: # At least one pair
+    "Read a file of pairs, in the format its name tells"
+    skipped = Counter() if skipped is None else skipped
+    return some_pairs(found_pairs(file, columns, skipped), file, skipped)
 
 # %% ../nbs/20_formats.ipynb #ed6e5671
 def some_pairs(

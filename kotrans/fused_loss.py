@@ -107,7 +107,7 @@ def from_hidden(
     missing = -vocab % (multiple or (8 if weight.is_cuda else 1))
     if missing: weight = nn.functional.pad(weight, (0, 0, 0, missing))
     real = (target!=criterion.pad).reshape(-1).nonzero()[:,0]
-    h,t = hidden.flatten(0, -2).index_select(0, real),target.reshape(-1)[real]
+    h,t = hidden.reshape(-1, hidden.size(-1)).index_select(0, real),target.reshape(-1)[real]
     settings = vocab, *criterion.target_probs(vocab), criterion.pad, rows, torch.is_grad_enabled()
     loss,nll = FusedLinearCrossEntropy.apply(h, weight, t, *settings)
     return LossSums(loss - entropy(criterion.smoothing, vocab)*len(t), nll, torch.tensor(len(t)))

@@ -74,22 +74,24 @@ def _signatures(trigrams, number):
 
 # %% ../nbs/24_near_duplicates.ipynb #141d99e2
 def _places(codes, ends):
-    "Where in the table each key stands, for each band: `[keys, 16]`"
+    "Where in the table each key stands, for each band, with the band's tag in the upper half: `[keys, 16]`"
     band = _signatures(*_trigrams(codes, ends)).reshape(-1, _ROWS)
     mixed = np.zeros(len(band), np.uint64)
     for r in range(_ROWS): mixed = _mix(mixed ^ band[:,r])
-    return (mixed % np.uint64(_PLACES)).astype(np.int64).reshape(-1, _BANDS) + _PLACES*np.arange(_BANDS)
+    tag,place = mixed>>np.uint64(33)<<np.uint64(32),mixed % np.uint64(_PLACES)
+    return (tag | place).astype(np.int64).reshape(-1, _BANDS) + _PLACES*np.arange(_BANDS)
 
 # %% ../nbs/24_near_duplicates.ipynb #70100676
 def _chunks(groups, chunk=500):
-    "Some groups of texts at a time: the keys of each, and the places of all its trigrams together, `[groups, 16]`"
+    "Some groups at a time: the keys of their texts; places and tags of all trigrams of each, `[groups, 2, 16]`"
     groups = iter(groups)
     while part := [*islice(groups, chunk)]:
         size = len(part[0])
         codes,ends = _keys([text for group in part for text in group])
         text,cuts = codes.astype('<u4').tobytes().decode('utf-32-le', 'surrogatepass'),ends.tolist()
         keys = [text[a:b] for a,b in pairwise(cuts)]
-        yield [tuple(keys[i:i+size]) for i in range(0, len(keys), size)],_places(codes, ends[::size])
+        places = _places(codes, ends[::size])
+        yield [tuple(keys[i:i+size]) for i in range(0, len(keys), size)],np.stack((places & 2**32-1, places>>32), 1)
 
 # %% ../nbs/24_near_duplicates.ipynb #940ccdc2
 def _with_places(groups): return chain.from_iterable(zip(*c) for c in _chunks(groups))
@@ -102,27 +104,37 @@ class NearIndex:
     ):
         self.threshold,self.added,self.exact = threshold,[],{}
         self.table = np.zeros(_BANDS*_PLACES, np.int32)     # number of the group that came last, from 1; 0 for none
+        self.tags = np.zeros(_BANDS*_PLACES, np.int32)      # the tag of its band
 
 # %% ../nbs/24_near_duplicates.ipynb #c2d40d89
 @patch
 def add(self:NearIndex,
     keys:tuple, # `alnum_key` of each text of a group
-    places, # Where it stands in the table, `[16]`
+    places, # Where it stands in the table, and the tags, `[2, 16]`
 ):
     "Remember a group"
-    self.exact.setdefault(keys, len(self.added)); self.added.append(keys); self.table[places] = len(self.added)
+    self.exact.setdefault(keys, len(self.added)); self.added.append(keys)
+    at,tags = places
+    self.table[at],self.tags[at] = len(self.added),tags
+
+# %% ../nbs/24_near_duplicates.ipynb #c7d10b03
+@patch
+def _met(self:NearIndex, places):
+    "Numbers of the groups that came last to `places` with the same bands, from 1; 0 for none"
+    at,tags = places[..., 0, :],places[..., 1, :]
+    return np.where(self.tags[at]==tags, self.table[at], 0)
 
 # %% ../nbs/24_near_duplicates.ipynb #eaf632c3
 @patch
 def find(self:NearIndex,
     keys:tuple, # `alnum_key` of each text of a group
-    places, # Where it stands in the table, `[16]`
+    places, # Where it stands in the table, and the tags, `[2, 16]`
     same=lambda i: True, # What else must hold of group number `i`
 )->int|None: # Number of an added group of which each text is near to its counterpart, or nothing
     "Look for a near-duplicate: equal keys first, then the candidates, the earliest first"
     if not any(keys): return None
     if keys in self.exact: return self.exact[keys]
-    for i in sorted({*self.table[places].tolist()}-{0}):
+    for i in sorted({*self._met(places).tolist()}-{0}):
         alike = zip(keys, self.added[i-1])
         if same(i-1) and all(key_similarity(a, b)>=self.threshold for a,b in alike): return i-1
 
@@ -136,7 +148,7 @@ def near_copies(
     index,out = NearIndex(threshold),[]
     for keys,places in _with_places((t,) for t in held): index.add(keys, places)
     for keys,places in _chunks((t,) for t in texts):
-        hit = (index.table[places]>0).any(1).tolist()     # most have no place in common with any
+        hit = (index._met(places)>0).any(1).tolist()      # most have no band in common with any
         for k,key in enumerate(keys):
             if hit[k]: i = index.find(key, places[k])
             else: i = index.exact.get(key) if key[0] else None
@@ -155,7 +167,8 @@ def near_duplicates(
     index,kept,out = NearIndex(threshold),[],[]
     for pair,(keys,places) in zip(pairs, _with_places(pairs)):
         group = (*keys, '?' if '?' in pair[1] else '')     # questions are near to questions only
-        i = index.find(group, places, lambda i: _digits(pair)==_digits(kept[i])) if any(keys) else None
+        digits = _digits(pair)
+        i = index.find(group, places, lambda i: digits==_digits(kept[i])) if any(keys) else None
         if i is None: index.add(group, places); kept.append(pair)
         out.append(None if i is None else kept[i])
     return out

@@ -180,7 +180,7 @@ class PackedCache:
     "The key–value cache of a `PackedTransformer`; a step changes it in place, so use it for one step only"
     def __init__(self,
         source, # Keys and values of the memory `[layers, 2, batch, heads, src_len, head_dim]`
-        src_mask, # 0 or −∞ for each source token `[batch, heads, 1, src_len]`, or `None` without padding
+        src_mask, # 0, or the lowest number for padding, `[batch, heads, 1, src_len]`, or `None` without padding
         buffer, # Keys and values of tokens `[layers, 2, batch, heads, room, head_dim]`
         mask, # 0 where a row sees a slot of the buffer, −∞ elsewhere `[batch, rows, used]`
         used:int, # Slots of the buffer that are filled
@@ -308,7 +308,7 @@ def encode(self:PackedTransformer,
     if src_mask is None: src_mask = padding_mask(src)
     squeeze,spread = _padding_out(src_mask)
     x = squeeze(self.model.embed(self.model.src_embed, src).flatten(0, 1))               # [tokens, d_model]
-    mask = None if src_mask.all() else x.new_zeros(b, n).masked_fill_(~src_mask.view(b, n), -math.inf)
+    mask = None if src_mask.all() else x.new_zeros(b, n).masked_fill_(~src_mask.view(b, n), torch.finfo(x.dtype).min)
     if mask is not None: mask = mask[:, None, None].expand(b, h, 1, n).reshape(b*h, 1, n)
     def attention(a):
         def f(y):
@@ -333,7 +333,7 @@ def init_cache(self:PackedTransformer,
     source = source.view(b, n, layers, 2, h, d//h).permute(2, 3, 0, 4, 1, 5).contiguous()
     mask = None
     if src_mask is not None and not src_mask.all():
-        mask = memory.new_zeros(b, n).masked_fill_(~src_mask.view(b, n), -math.inf)
+        mask = memory.new_zeros(b, n).masked_fill_(~src_mask.view(b, n), torch.finfo(memory.dtype).min)
         mask = mask[:, None, None].expand(b, h, 1, n).contiguous()
     return PackedCache(source, mask, memory.new_empty(layers, 2, b, h, 0, d//h), memory.new_empty(b, 1, 0), 0, 0)
 
@@ -401,10 +401,13 @@ def pack(
     bf16:bool=False, # Multiply in bfloat16, on a CUDA GPU
 ): # A `PackedTransformer`, or `model` itself where that would not give the same logits
     "Lay a model's weights out for fast decoding; `int8` and `bf16` that can't be had are an `InputError`"
-    device = next((p.device for p in model.parameters()), torch.device('cpu'))
+    first = next(iter(model.parameters()), torch.zeros(0))
+    device = first.device
     if int8 and device.type!='cpu': raise InputError(f'int8: works on the CPU, not on {device}; use --device cpu')
     if bf16 and device.type!='cuda': raise InputError(f'bf16: for CUDA GPUs, not for {device}; on a CPU use --int8')
     if int8 and not _int8_routines()[1]: raise InputError('int8: this build of torch has no 8-bit arithmetic')
+    if int8 and first.dtype!=torch.float32:
+        raise InputError(f'int8: for weights in float32, not in {first.dtype}; use model.float()')
     keep_freed_memory()
     exact = _tried(model)
     if exact is None and (int8 or bf16):

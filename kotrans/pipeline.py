@@ -465,7 +465,7 @@ def train(
 # %% ../nbs/47_pipeline.ipynb #47c1a002
 def _question(checkpoint_dir=TransformerConfig.checkpoint_dir, **fields):
     "The command that asks the best model of `checkpoint_dir`"
-    place = shlex.quote(str(Path(checkpoint_dir)/'best_model.pt'))
+    place = shlex.quote((Path(checkpoint_dir)/'best_model.pt').as_posix())
     asked = '' if checkpoint_dir==TransformerConfig.checkpoint_dir else f' --checkpoint {place}'
     return f'kotrans-translate{asked} "안녕하세요."'
 
@@ -507,7 +507,7 @@ def _auto(config, fields):
 def _begins(config):
     "What becomes of a run for which there is no checkpoint to go on from"
     if not in_the_way(config.checkpoint_dir) + log_in_the_way(config.log_dir): return 'a new run begins'
-    return 'what lies in its way is of another run, or was stopped before its first; --overwrite begins anew'
+    return 'what lies in its way is of another run, or was stopped before its first'
 
 # %% ../nbs/47_pipeline.ipynb #38c91ab7
 def _earlier_demo(fields):

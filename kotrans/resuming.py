@@ -7,7 +7,7 @@ __all__ = ['PLAN', 'LENGTH', 'ResumableTrainer', 'run_state']
 
 # %% ../nbs/32_resuming.ipynb #96456785
 import shlex,time
-from contextlib import contextmanager
+from contextlib import contextmanager,suppress
 from dataclasses import fields
 from pathlib import Path
 import torch
@@ -110,7 +110,9 @@ def save_step(self:ResumableTrainer,
     "Write `checkpoint_step_N.pt`, and remove the oldest of its kind"
     folder,self.saved_at = Path(self.config.checkpoint_dir),time.monotonic()
     def then(saved):
-        if saved: keep_last(folder, self.config.keep_checkpoints, self.run_id, self.step, STEPS)
+        if not saved: return
+        self._drop_first()
+        keep_last(folder, self.config.keep_checkpoints, self.run_id, self.step, STEPS)
     return self.save(folder/f'{STEPS}{self.step}.pt', self.state(), then, wait)
 
 # %% ../nbs/32_resuming.ipynb #1b5724ed
@@ -131,22 +133,27 @@ def save_epoch(self:ResumableTrainer):
 
 # %% ../nbs/32_resuming.ipynb #e9847b1b
 @patch
-def epoch_save_due(self:ResumableTrainer)->bool: # By `save_every`, and after the first epoch and the last
+def epoch_save_due(self:ResumableTrainer)->bool: # By `save_every`, then after the first epoch too; and always after the last
     "Whether a checkpoint is due after this epoch"
     c,n = self.config,self.run.epoch
     return n>=c.num_epochs or bool(c.save_every and (n==1 or n%c.save_every==0))
 
 # %% ../nbs/32_resuming.ipynb #bd747728
 @patch
+def _drop_first(self:ResumableTrainer):
+    "Remove the first epoch's checkpoint, saved before its turn, once a later one is on the disk"
+    first = [p for p in self.own_checkpoints()[:-1] if p.name=='checkpoint_epoch_1.pt']
+    if self.config.save_every>1 and first:
+        with suppress(OSError): first[0].unlink()
+
+@patch
 def epoch_saved(self:ResumableTrainer,
     saved:bool, # Whether the epoch's checkpoint is on the disk
 ):
-    "Remove the oldest epochs' checkpoints once another is on the disk, and the first epoch's if it is not its turn"
+    "Remove the oldest epochs' checkpoints once another is on the disk"
     if not saved: return
-    c,n = self.config,self.config.keep_checkpoints
-    own = [p.name for p in self.own_checkpoints() if 'epoch' in p.name]
-    if c.save_every>1 and len(own)>1 and own[0]=='checkpoint_epoch_1.pt': n = min(n or len(own), len(own)-1)
-    keep_last(c.checkpoint_dir, n, self.run_id, self.step)
+    self._drop_first()
+    keep_last(self.config.checkpoint_dir, self.config.keep_checkpoints, self.run_id, self.step)
 
 # %% ../nbs/32_resuming.ipynb #fceaf115
 @patch

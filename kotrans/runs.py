@@ -122,15 +122,17 @@ def end_epoch(self:LoggingTrainer,
     row:dict, # Means over the epoch's target tokens, as `epoch_means` gives them
 ):
     "Validate, save the best model and a checkpoint if they are due, write the log, and print the epoch's line"
+    self.time_up = self.broadcast(self.update_clock())
     start,row = self.run.elapsed,dict(epoch=self.epochs_done(), step=self.step) | row | dict(lr=self.lr)
     with self.averaged():
         if self.validation_due(): row |= self.evaluate()
         self.run.history.append(row)
         self.run.epoch_row = {}
         notes = self.keep_best(row)
-    self.time_up = self.broadcast(self.update_clock())
-    took = self.run.elapsed-start
-    if 'valid_loss' in row: self.validating = self.validating[0]+took,took
+    if 'valid_loss' in row:
+        self.time_up = self.broadcast(self.update_clock())
+        took = self.run.elapsed-start
+        self.validating = self.validating[0]+took,took
     self.save_epoch()
     self.log(row)
     self.say(epoch_line(row, self.config.num_epochs, notes + self.notes()))

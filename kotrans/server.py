@@ -105,9 +105,9 @@ class Batcher:
     "A queue of texts, and the thread that translates what waits in it, many at a time"
     def __init__(self,
         translator, # A `Translator`, or what has its `candidates` and `options`
-        max_batch:int=128, # Most sentences that are collected
+        max_batch:int=128, # Most sentences that are collected, long ones counting as several
         max_wait_ms:float=5, # Longest wait for more of them, in milliseconds
-        max_queue:int=1000, # Most sentences that may wait
+        max_queue:int=1000, # Most sentences that may wait, long ones counting as several
         metrics:Metrics=None, # What to count in
     ):
         self.translators = {}                                   # by number of translations wanted
@@ -210,7 +210,7 @@ def _translate(self:Batcher, jobs, n_best):
 class Limits:
     "What the server takes on; values that make no sense are an `InputError`"
     max_wait_ms:int=5 # Longest that a sentence waits for others to be translated with it, in milliseconds
-    max_queue:int=1000 # Most sentences that may wait; a request that comes on top is told to come again
+    max_queue:int=1000 # Most sentences that may wait, long ones counting as several; what comes on top is told to come again
     max_characters:int=5000 # Most characters of a request
     max_sentences:int=100 # Most sentences of a request, a line being one
     rate:int=0 # Most requests a minute from one address; 0 is no limit

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from .batching import in_background,shuffled
-from .cleaning import clean_pairs
+from .cleaning import checked_pairs
 from .files import InputError,file_sha256,notify,printable,read_lines,write_json
 from .cli import run_command
 from .config import (CleaningConfig,EncodedFolder,ShardsFolder,TokensConfig,TransformerConfig,
                             VocabularyFolder,load_config)
-from .corpora import error_cause,find_hub,hub_commit
+from .corpora import error_cause,filled_row,find_hub,hub_commit,load_rows
 from .encoding import ARRAYS,EncodedCorpus,current_corpus,encode_chunks,open_corpus,write_corpus
-from .formats import COMPRESSED,import_extra,read_pairs,record_pair
+from .formats import COMPRESSED,found_pairs,import_extra,record_pair
 from .distributed import broadcast_from_rank0,is_main_process,rank_and_size
 from .tokenizer import load_tokenizers
 
@@ -83,7 +83,7 @@ def _open_hub(path, revision):
     "The shards of a repository of the hub, named by its commit"
     datasets = import_extra('datasets', "'kotrans[data]'", _no_folder(path))
     find_hub(); commit = hub_commit(path, revision)
-    stream = datasets.load_dataset(path, split='train', streaming=True, revision=commit or None)
+    stream = load_rows(datasets, path, split='train', streaming=True, revision=commit or None)
     parts = [(path, stream.shard(stream.num_shards, i)) for i in range(stream.num_shards)]
     return parts,[f'{path} {commit} {i}/{len(parts)}' for i in range(len(parts))]
 
@@ -107,11 +107,11 @@ def shard_pairs(
 ): # Yields pairs
     "Read one shard of a stream"
     shard = stream[number]
-    if isinstance(shard, str) and _kind(shard)!='.parquet': yield from read_pairs(shard, columns); return
+    if isinstance(shard, str) and _kind(shard)!='.parquet': yield from found_pairs(shard, columns); return
     name = _shard_name(stream, number)
     try:
         rows,name = _rows(shard, number)
-        for i,row in enumerate(rows, 1): yield record_pair(row, columns, f'{name}, row {i}')
+        for i,row in enumerate(rows, 1): yield record_pair(filled_row(row), columns, f'{name}, row {i}')
     except InputError: raise
     except Exception as e: raise InputError(f'{name}: cannot be read ({error_cause(e)})') from None
 
@@ -180,7 +180,8 @@ def _chunks(self:Shards, number, chunk=10_000):
     pairs = enumerate(shard_pairs(self.stream, number, self.columns))
     while raw := [*islice(pairs, chunk)]:
         if self.over.is_set(): raise CancelledError
-        kept = [(*clean, i) for i,pair in raw for clean in clean_pairs([pair], self.config).kept]
+        checked = checked_pairs([pair for _,pair in raw], self.config)
+        kept = [(*pair, i) for (i,_),(_,pair,reason) in zip(raw, checked) if not reason]
         if kept:
             ko,en,numbers = zip(*kept)
             yield list(ko),list(en),np.array(numbers)
@@ -234,10 +235,8 @@ def _opened(self:Shards, numbers):
 
 # %% ../nbs/39_shards.ipynb #39a0c006
 @patch
-def at(self:Shards,
-    epoch:int, # Number of the epoch
-)->EncodedCorpus: # What the epoch trains on
-    "The window of an epoch as one corpus"
+def _corpus_of(self:Shards, epoch):
+    "The window of an epoch as one corpus, perhaps without a sentence"
     if is_main_process():
         if self.coming: self.coming.join()
         for i in self.window(epoch): self.encode(i)
@@ -248,9 +247,19 @@ def at(self:Shards,
                 if f.name.isdecimal() and int(f.name) not in kept: shutil.rmtree(f, ignore_errors=True)
         self.coming = in_background(lambda: self._prepare(following), self.over.set)
     broadcast_from_rank0(None, rank_and_size()[1])                       # the others wait
-    corpus = self._opened(self.window(epoch))
-    if not len(corpus): raise InputError(f'{self.path}: no sentence left to use in shards {self.window(epoch)}')
-    return corpus
+    return self._opened(self.window(epoch))
+
+# %% ../nbs/39_shards.ipynb #15839a02
+@patch
+def at(self:Shards,
+    epoch:int, # Number of the epoch
+)->EncodedCorpus: # What the epoch trains on
+    "The window of an epoch as one corpus; if there is no sentence in it, the next that has one"
+    for e in range(epoch, epoch+2*len(self)):                            # at least one whole pass
+        if len(corpus := self._corpus_of(e)): return corpus
+        if is_main_process(): notify(f'warning: {self.path}: no sentence left to use in shards {self.window(e)}; '
+                                     'the next ones are taken instead', file=sys.stderr)
+    raise InputError(f'{self.path}: no sentence left to use in any shard')
 
 # %% ../nbs/39_shards.ipynb #39a0c007
 @patch

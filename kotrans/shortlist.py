@@ -237,6 +237,13 @@ def load(cls:Shortlist,
     except Exception: raise InputError(f'{path}: not a shortlist; {again}') from None
     return cls(torch.from_numpy(targets.astype(np.int64)), torch.from_numpy(common.astype(np.int64)), fingerprints)
 
+# %% ../nbs/43_shortlist.ipynb #c7d10d01
+_ENOUGH = 10**6          # pairs that tell how frequent tokens are
+
+def _evenly(items, most):
+    "At least `most` of `items`, if there are so many, and fewer than twice as many"
+    return items[::max(1, len(items)//most)]
+
 # %% ../nbs/43_shortlist.ipynb #8a5e57e2
 def learn(
     checkpoint:str='checkpoints/best_model.pt', # The model that will use it
@@ -259,11 +266,12 @@ def learn(
     _,config,src,tgt = restore(checkpoint)
     check_splits(data_dir)
     text = read_parallel(*train)
-    corpus = encode_corpus([ko for ko,_ in text], [en for _,en in text], src, tgt, config.max_len)
+    some = _evenly(text, max(_ENOUGH, pairs))
+    corpus = encode_corpus([ko for ko,_ in some], [en for _,en in some], src, tgt, config.max_len)
     learn_shortlist(corpus, src, tgt, best, common, rounds, pairs).save(output)
-    model = [] if checkpoint=='checkpoints/best_model.pt' else ['--checkpoint', str(checkpoint)]
-    print(f'learned from {min(pairs, len(corpus)):,} of {len(corpus):,} pairs, wrote {output}; '
-          f"use it with: {shlex.join(['kotrans-translate', *model, '--shortlist', str(output)])}")
+    model = [] if checkpoint=='checkpoints/best_model.pt' else ['--checkpoint', Path(checkpoint).as_posix()]
+    print(f'learned from {min(pairs, len(corpus)):,} of {len(text):,} pairs, wrote {output}; '
+          f"use it with: {shlex.join(['kotrans-translate', *model, '--shortlist', Path(output).as_posix()])}")
 
 # %% ../nbs/43_shortlist.ipynb #4b83237b
 if __name__=='__main__' and __package__=='kotrans': raise SystemExit(run_command('kotrans.shortlist', 'learn'))

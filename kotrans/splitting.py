@@ -20,10 +20,10 @@ import numpy as np
 from . import __version__
 from .cleaning import HANGUL,REASONS,Cleaned,clean_pairs,example_order,length_ratio,letter_share,show_pair
 from .config import BaseConfig,CleaningConfig,DataFolder,SplitConfig,TransformerConfig,load_config
-from .corpora import SOURCES,sentence_set,verify_source
+from .corpora import SOURCES,raw_flag,sentence_set,verify_source
 from .cli import run_command
 from .files import (
-    InputError,nearest,printable,notify,atomic_write,file_sha256,locked,remove_temp_files,stable_share)
+    InputError,nearest,printable,notify,atomic_write,file_sha256,json_text,locked,remove_temp_files,stable_share)
 from .formats import Pair,detect_format,read_pairs,read_parallel,text_lines
 from .near_duplicates import near_copies,near_duplicates
 from .normalising import normalise,plain_text
@@ -77,7 +77,7 @@ def remove_leaks(
         hits = _leaked(splits[name], held, near)
         removed[name] = [(*pair, hit) for pair,hit in zip(splits[name], hits) if hit is not None]
         kept[name] = [pair for pair,hit in zip(splits[name], hits) if hit is None]
-        held = held | sentence_set(kept[name])
+        if name!='train': held = held | sentence_set(kept[name])     # nobody asks after training
     return kept,removed
 
 # %% ../nbs/25_splitting.ipynb #5c78ca66
@@ -427,8 +427,7 @@ def _write_splits(folder, splits, report):
                 _put(new(file), data)
                 report['files'][file] = hashlib.sha256(data).hexdigest()
         _put(new('report.html'), report_html(report).encode('utf-8', 'backslashreplace'))
-        text = json.dumps(report, ensure_ascii=False, indent=1)+'\n'
-        _put(new('report.json'), text.encode('utf-8', 'backslashreplace'))
+        _put(new('report.json'), (json_text(report, indent=1)+'\n').encode('utf-8'))
         _remove_old(folder, {name: s for name,s in old.items() if name not in report['files']})
 
 # %% ../nbs/25_splitting.ipynb #a61fc23c
@@ -472,7 +471,7 @@ def choose_source(
 )->Path: # The source's folder
     "Find the folder of the source to split"
     raw = Path(raw_dir)
-    place = '' if raw.as_posix()=='data/raw' else f' --raw-dir {shlex.quote(raw.as_posix())}'
+    place = raw_flag(raw)
     found = sorted(f.parent.name for f in raw.glob('*/provenance.json'))
     if source:
         if source in found: return raw/source

@@ -127,14 +127,18 @@ def _search(self:Translator, ids, scores, wrap=lambda model: model):
     if self.shortlist: return search_shortlist(self.model, src, self.shortlist, self.options, scores=scores, wrap=model)
     return search(model(self.model), src, self.options, scores=scores)
 
+# %% ../nbs/45_translator.ipynb #c7d10c02
+@patch
+def _num_workers(self:Translator):
+    return self.workers or (torch.get_num_threads() if self.device.type=='cpu' else 1)
+
 # %% ../nbs/45_translator.ipynb #db8761cb
 @patch
 def _search_all(self:Translator, ids, scores):
     "Token lists -> the `Hypothesis`es of each, in the same order"
     self._after_fork()
-    workers = self.workers or (torch.get_num_threads() if self.device.type=='cpu' else 1)
-    batches,out = self._batches(ids, min(workers, len(ids)//32)),[None]*len(ids)
-    workers = min(workers, len(batches))
+    batches,out = self._batches(ids, min(self._num_workers(), len(ids)//32)),[None]*len(ids)
+    workers = min(self._num_workers(), len(batches))
     def run(rows, *wrap): return self._search([ids[i] for i in rows], scores, *wrap)
     results = map(run, batches) if workers<2 else self._side_by_side(run, batches, workers)
     for rows,found in zip(batches, results):
@@ -194,7 +198,7 @@ def _side_by_side(self:Translator, run, batches, workers):
 @dataclass
 class Candidate:
     "A translation and what the model thinks of it"
-    text:str # In one line
+    text:str # One line; with `split_sentences`, white space between sentences is that of the source
     score:float # Log-probability over the length penalty; parts of a long line add up
     log_prob:float # Sum of the tokens' log-probabilities
     finished:bool=True # Whether the model came to an end
@@ -353,8 +357,9 @@ def stream(self:Translator,
     **form, # What `lines_out` takes
 ): # Yields lists of translations: *n* lines in, *n* lines out
     "Translate lines as they arrive"
+    size = max(1<<16, 300*max(self.batch_size, 32*self._num_workers()))
     binary = hasattr(file, 'read1')
-    windows = line_windows(file, path, errors=errors) if binary else _gathered(file, path, self.batch_size)
+    windows = line_windows(file, path, size, errors) if binary else _gathered(file, path, self.batch_size)
     for lines in windows:
         done,skip = min(skip, len(lines)),max(0, skip-len(lines))
         if done<len(lines): yield self.lines_out(lines, **form)[done:]

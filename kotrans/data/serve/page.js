@@ -44,7 +44,7 @@ async function translate(event) {
     show([said.translatedText, ...(said.alternatives || [])]);
     say('');
   } catch (error) {
-    const silent = ['TypeError', 'SyntaxError'].includes(error.name);        // no answer, or a proxy's, which is not JSON
+    const silent = ['TypeError', 'SyntaxError'].includes(error.name);   // no answer, or a proxy's, not in JSON
     if (mine === asking) say(silent ? 'The server does not answer.' : error.message, true);
   }
 }

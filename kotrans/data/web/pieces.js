@@ -17,7 +17,8 @@ export class Tokenizer {
     });
     this.beginnings = new Set([...this.ids.keys()].flatMap(piece => prefixes(piece)));
     const normal = [...this.scores].filter((_, id) => this.kinds[id] === NORMAL);
-    this.unknown = Math.fround(normal.reduce((a, b) => Math.min(a, b), Infinity) - 10);   // what a character without a piece costs
+    const least = normal.reduce((a, b) => Math.min(a, b), Infinity);
+    this.unknown = Math.fround(least - 10);                           // what a character without a piece costs
   }
 
   // Ids of a text, without marks
