@@ -179,7 +179,8 @@ def plan(self:BatchLoader,
     "The rows of all batches of an epoch; the last plan is kept"
     if self._planned[0]!=epoch:
         if hasattr(self.source, 'at'):
-            self._planned,self.corpus,self._most = (None, []),None,0      # its files may go, and while they are mapped, Windows removes none
+            # the files of the last may go, and while they are mapped, Windows removes none
+            self._planned,self.corpus,self._most = (None, []),None,0
             self.corpus = self.source.at(epoch)
         plan = make_batches(self.corpus, self.batch_size, self.batch_tokens, self.seed, epoch, self.shuffle,
                             on_oversized_pair=self.on_oversized_pair)

@@ -133,7 +133,7 @@ def save_epoch(self:ResumableTrainer):
 
 # %% ../nbs/32_resuming.ipynb #e9847b1b
 @patch
-def epoch_save_due(self:ResumableTrainer)->bool: # By `save_every`, then after the first epoch too; and always after the last
+def epoch_save_due(self:ResumableTrainer)->bool: # By `save_every`, then after the first too; always after the last
     "Whether a checkpoint is due after this epoch"
     c,n = self.config,self.run.epoch
     return n>=c.num_epochs or bool(c.save_every and (n==1 or n%c.save_every==0))

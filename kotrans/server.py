@@ -210,7 +210,7 @@ def _translate(self:Batcher, jobs, n_best):
 class Limits:
     "What the server takes on; values that make no sense are an `InputError`"
     max_wait_ms:int=5 # Longest that a sentence waits for others to be translated with it, in milliseconds
-    max_queue:int=1000 # Most sentences that may wait, long ones counting as several; what comes on top is told to come again
+    max_queue:int=1000 # Most sentences that may wait, long ones counting as several; more are told to come again
     max_characters:int=5000 # Most characters of a request
     max_sentences:int=100 # Most sentences of a request, a line being one
     rate:int=0 # Most requests a minute from one address; 0 is no limit
