@@ -53,14 +53,14 @@ def main():
     translator = Translator.from_checkpoint(a.checkpoint, 'cpu')
     first,greedy = (a.beam, a.length_penalty),(1, 0.)
     ways = [w for b in a.beams for w in ([greedy] if b==1 else [(b, alpha) for alpha in a.penalties])]
-    rows = dict(validation=measured(translator, pairs.pop('validation'), ways, first))
+    rows = dict(validation=measured(translator, pairs['validation'], ways, first))
     best = max(rows['validation'], key=lambda r: r['scores']['BLEU']['score'])
-    for name,text in pairs.items():
+    for name in [*texts][1:]:
         print(name)
-        rows[name] = measured(translator, text, [greedy, (best['beam'], best['alpha'])], first)
+        rows[name] = measured(translator, pairs[name], [greedy, (best['beam'], best['alpha'])], first)
     c = load_checkpoint(a.checkpoint)
     record = dict(**machine_info(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), first=first, best=(best['beam'], best['alpha']), model={k: c['config'][k] for k in SHAPE} | dict(step=c['step']),
-                  sentences={n: len(read_lines(f'{t}.ko')) for n,t in texts.items()}, texts=rows)
+                  sentences={n: len(ko) for n,(ko,_) in pairs.items()}, texts=rows)
     if a.json: write_json(a.json, record)
 
 if __name__=='__main__': main()

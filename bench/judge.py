@@ -12,10 +12,9 @@ import numpy as np,sacrebleu,torch
 import kotrans
 from kotrans.checkpoint import load_checkpoint
 from kotrans.error_analysis import calibration_rows,challenge_scores,challenge_set,contrastive_scores,expected_calibration_error,token_confidences
-from kotrans.files import read_lines
+from kotrans.files import read_lines,write_json
 from kotrans.translator import Translator
 from kotrans.pipeline import corpus_scores
-from compare_joey import write_json
 from turns import machine
 
 def summed(tables):

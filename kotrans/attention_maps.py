@@ -928,13 +928,13 @@ def visualize_attention(
     t = Translator.from_checkpoint(checkpoint, device, method=method, beam_size=beam_size, n_best=n_best,
                                    length_penalty=length_penalty, seed=seed)
     found = ([m] for m in _given_maps(t, texts, references)) if references else _found_maps(t, texts)
-    if format=='pharaoh': found = _write_links(found, files[0], layer, head)
-    else: found = [*found]; _write_maps(found, format, files, dict(kind=kind, layer=layer, head=head), grid, words)
-    _tell(found, files)
+    _tell(_write_maps(found, format, files, dict(kind=kind, layer=layer, head=head), grid, words), files)
 
 # %% ../nbs/51_attention_maps.ipynb #14b36247
 def _write_maps(found, format, files, view, grid, words):
-    "Draw what was found for each sentence into files, or write one page"
+    "Write what was found for each sentence into files of a format; returns what was found"
+    if format=='pharaoh': return _write_links(found, files[0], view['layer'], view['head'])
+    found = [*found]
     flat = [m for maps in found for m in maps]
     for m in flat: m.mean(**view)                                   # says so where there is no such map
     if format=='html':
@@ -942,6 +942,7 @@ def _write_maps(found, format, files, view, grid, words):
     else:
         use_korean_font()
         for m,path in zip(flat, files): _save_figure(m.words() if words else m, path, format, **view, grid=grid)
+    return found
 
 # %% ../nbs/51_attention_maps.ipynb #c7d10e04
 def _write_links(found, file, layer, head):

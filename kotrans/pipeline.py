@@ -395,13 +395,16 @@ def _refuse_change(config, saved, path):
                      'unless given --resume-anyway config')
 
 # %% ../nbs/47_pipeline.ipynb #47f2a001
+def _shard_keys(encoded_dir):
+    "What the shards that were encoded here were made of: which shard, by which tokenizers"
+    return [read_header(Path(encoded_dir)/p).get('key', {}) for p in glob.glob('shards/[0-9]*', root_dir=encoded_dir)]
+
 def _encoded_here(saved, state):
     "Whether the `encoded_dir` of a checkpoint holds the corpus of its run, or shards that its tokenizers have cut"
     folder,corpus = Path(saved.encoded_dir),state['training'].get('corpus')
     if not saved.shards: return bool(corpus) and read_header(folder/'train').get('fingerprint')==corpus
     cut_by = [hashlib.sha256(tensor_to_bytes(t)).hexdigest() for t in state['tokenizers']]
-    headers = [read_header(folder/p) for p in glob.glob('shards/[0-9]*', root_dir=folder)]
-    return any(h.get('key', {}).get('tokenizers')==cut_by for h in headers)
+    return any(key.get('tokenizers')==cut_by for key in _shard_keys(folder))
 
 # %% ../nbs/47_pipeline.ipynb #4ec1fc1f
 def _other_folders(saved, state, path, fields):
@@ -423,8 +426,7 @@ def _check_shards(saved, path, fields):
     "Refuse shards that are not here, and that only a checkpoint names, unless some of them were encoded here before"
     name = saved.shards
     if not name or 'shards' in fields or os.path.exists(name) or glob.has_magic(name): return
-    headers = [read_header(Path(saved.encoded_dir)/p) for p in glob.glob('shards/*', root_dir=saved.encoded_dir)]
-    if not any(str(h.get('key', {}).get('shard')).startswith(f'{name} ') for h in headers):
+    if not any(str(key.get('shard')).startswith(f'{name} ') for key in _shard_keys(saved.encoded_dir)):
         raise InputError(f'{printable(path, 200)}: trains on {printable(name, 200)}; '
                          'name it by --shards if you trust it')
 

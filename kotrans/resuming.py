@@ -142,9 +142,10 @@ def epoch_save_due(self:ResumableTrainer)->bool: # By `save_every`, then after t
 @patch
 def _drop_first(self:ResumableTrainer):
     "Remove the first epoch's checkpoint, saved before its turn, once a later one is on the disk"
-    first = [p for p in self.own_checkpoints()[:-1] if p.name=='checkpoint_epoch_1.pt']
-    if self.config.save_every>1 and first:
-        with suppress(OSError): first[0].unlink()
+    if self.config.save_every<2: return
+    for p in self.own_checkpoints()[:-1]:
+        if p.name=='checkpoint_epoch_1.pt':
+            with suppress(OSError): p.unlink()
 
 @patch
 def epoch_saved(self:ResumableTrainer,
