@@ -3,7 +3,8 @@
     python bench/compare_hf.py runs/hf --train data/train --valid data/valid --test data/test --hf-python ../venv-hf/bin/python --json results/hf.json
 
 `--train`, `--valid` and `--test` name pairs of text files, without .ko and .en. What is made on the way stays in the folder (first argument), and what is there already is
-not made again, so stages can be run one by one with `--only` (prepare, tries, hour, score).
+not made again, so stages can be run one by one with `--only` (prepare, tries, hour, score). What the folder was begun with is kept in it (asked.json): with `--only`, it stands for what isn't given again,
+and whoever asks for something else is sent to another folder.
 
 The same for both: the text (normalised once), the two SentencePiece models of `kotrans-train-tokenizer`, the sizes of the model (those of the kotrans preset), one thread on
 a core that the other may not use, and the time. The two run at the same time, so that what else the machine does takes from both. The clock starts before each process does:
@@ -21,9 +22,10 @@ Scores are sacrebleu's BLEU and chrF, their difference judged by its paired boot
 import argparse,json,math,os,platform,signal,subprocess,sys,time
 from functools import partial
 from pathlib import Path
-from compare_joey import prepare,read_json,write_json
+from compare_joey import as_begun,prepare,read_json,write_json
 
 STAGES = 'prepare', 'tries', 'hour', 'score'
+ASKED = 'train', 'valid', 'test', 'pairs', 'held_out', 'vocab', 'preset', 'seed', 'minutes', 'try_minutes', 'start_seconds', 'beam'
 MUON = dict(optimizer='muon', lr_decay='linear', ema_decay=0., warmup_steps=400, dropout=.1)
 TRIES = {                       # what each system tries; the first of each is its preset or what its examples use
     'kotrans': [{}, MUON | dict(lr_factor=1.8), MUON | dict(lr_factor=1.8, batch_tokens=1024)],
@@ -233,9 +235,13 @@ def main():
     p.add_argument('--pairs', type=int, default=0, help='train on the first so many pairs'); p.add_argument('--held-out', type=int, default=0, help='validate and test on the first so many')
     p.add_argument('--only', nargs='+', choices=STAGES, default=STAGES)
     a = p.parse_args()
+    from kotrans.files import InputError
     from turns import signals_end
     signals_end()
-    a.folder,a.config,a.set = a.folder.resolve(),'',[]
+    a.folder = a.folder.resolve()
+    try: as_begun(p, a, ASKED)
+    except InputError as e: sys.exit(f'compare_hf: error: {e}')
+    a.config,a.set = '',[]
     made = dict(prepare='data.json', tries='tries.json', hour='hour.json')
     for stage in STAGES:
         if stage not in a.only or stage in made and (a.folder/made[stage]).exists(): continue

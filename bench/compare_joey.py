@@ -5,6 +5,8 @@
 
 `--train`, `--valid` and `--test` name pairs of text files, without .ko and .en. What is made on the way stays in the folder (first argument);
 what is there already is not made again, so stages can be run one by one with `--only` (prepare, kotrans, translate, joey, score; `translate` is kotrans', with what it trained), each in its own hour.
+What the folder was begun with is kept in it (asked.json): with `--only`, it stands for what isn't given again, and whoever asks for something else, be it other minutes, is sent to another folder. Only
+JoeyNMT's recipe (`--joey`) may change, where `--only` names its stage.
 
 The same for both: the text (normalised once), the two SentencePiece models of `kotrans-train-tokenizer`, the sizes of the model (those of the kotrans
 preset or --config), the number of threads, and the time. The clock starts before the process does, so that imports, reading and encoding count;
@@ -27,6 +29,7 @@ import argparse,hashlib,json,os,platform,signal,subprocess,sys,time
 from pathlib import Path
 
 STAGES = 'prepare', 'kotrans', 'translate', 'joey', 'score'
+ASKED = 'train', 'valid', 'test', 'pairs', 'held_out', 'vocab', 'preset', 'config', 'set', 'seed', 'minutes', 'threads', 'start_seconds', 'beam', 'length_penalty', 'joey'
 
 def write_json(path, record):
     "Write a record, whole or not at all"
@@ -120,6 +123,20 @@ def config_of(a):
 def as_toml(config):
     text = {bool: lambda x: str(x).lower(), str: lambda x: json.dumps(x, ensure_ascii=False)}
     return ''.join(f'{k} = {text.get(type(v), repr)(v)}\n' for k,v in config.to_dict().items())
+
+def as_begun(p, a, names, free=()):
+    "Keep what the folder is begun with, in asked.json; later, an argument of `names` that differs is an error (but for the `free`), and those that weren't typed are filled in where --only names stages"
+    from kotrans.files import InputError
+    path,begun = a.folder/'asked.json',(a.folder/'data.json').exists()
+    if begun and not path.exists(): return                        # begun before there was such a file
+    for k in ('train', 'valid', 'test', 'config'):
+        if getattr(a, k, None): setattr(a, k, str(Path(getattr(a, k)).resolve()))
+    unset,old = object(),read_json(path) if begun else {}
+    typed = {k for k,x in vars(p.parse_args(namespace=argparse.Namespace(**dict.fromkeys(vars(a), unset)))).items() if x is not unset}
+    for k in old.keys()&set(names):
+        if k not in typed and ('only' in typed or getattr(a, k) is None): setattr(a, k, old[k])
+        elif k not in free and old[k]!=getattr(a, k): raise InputError(f"--{k.replace('_', '-')}: {a.folder} was begun with {old[k]}, not {getattr(a, k)}; name another folder")
+    write_json(path, {k: getattr(a, k) for k in names})
 
 def prepare(a):
     "Normalised text in one place, and the two vocabularies"
@@ -260,6 +277,7 @@ def main():
     signals_end()
     made = dict(prepare='data.json', kotrans='kotrans.run.json', translate='kotrans.out', joey='joey.run.json')
     try:
+        as_begun(p, a, ASKED, {'joey'} if a.only is not STAGES and 'joey' in a.only else ())
         for stage in STAGES:
             if stage not in a.only: continue
             if stage in made and (a.folder/made[stage]).exists() and a.only is STAGES: continue

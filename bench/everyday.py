@@ -5,7 +5,7 @@
 Each variant is `tiny` with one thing changed (see `VARIANTS`; none named: all), trained on the embedded corpus for the whole number of epochs that
 comes nearest to so many steps, and scored on the held-out everyday sentences, on unseen combinations of the grammar, on `first_utterances.tsv`
 beside this file (`typed first`), and on further files of pairs (`--set`). A step has two batches, as that of the demo's two processes. Steps are the measure since they are the same on a busy machine; the seconds that they took stand beside. `--together 2` runs two at a
-time. A variant's result is stored when it ends and replaces an earlier one of that name.
+time. A variant's result is stored when it ends and replaces an earlier one of that name; a file that holds others of other --steps or --threads is refused.
 """
 import argparse,json,os,subprocess,sys,tempfile
 from pathlib import Path
@@ -35,6 +35,7 @@ def main():
     args = p.parse_args()
     unknown = [v for v in args.variants if v not in VARIANTS]
     if unknown: p.error(f"no variant {', '.join(unknown)}; there are: {', '.join(VARIANTS)}")
+    if args.json and Path(args.json).exists(): check_asked(p, args)
     waiting,running = args.variants or [*VARIANTS],[]
     signals_end()
     try:
@@ -52,6 +53,14 @@ def main():
             if args.json: store(Path(args.json), name, result)
     finally:
         for _,p in running: p.kill()
+
+def check_asked(p, args):
+    "Refuse to put results beside some that were asked for with other arguments"
+    beside = {name: r for name,r in json.loads(Path(args.json).read_text('utf-8'))['variants'].items() if name not in (args.variants or VARIANTS)}
+    for flag,key in dict(steps='asked_steps', threads='threads').items():            # earlier results don't tell the steps that were asked for
+        now = getattr(args, flag)
+        other = {name: r[key] for name,r in beside.items() if r.get(key, now)!=now}
+        if other: p.error(f"--{flag} {now}: {args.json} has {', '.join(f'{name} with {n}' for name,n in other.items())}; name another file")
 
 def store(path, name, result):
     "Add a result to the file of all"
@@ -97,7 +106,7 @@ def one(name, steps, threads, *sets):
         translator = Translator.from_checkpoint('checkpoints/best_model.pt', 'cpu')
         state = load_checkpoint('checkpoints/best_model.pt')
         scores = {k: corpus_scores(translator.translate([ko for ko,*_ in pairs]), [en for _,en,*_ in pairs]) for k,pairs in tests.items()}
-        rest = dict(change=VARIANTS[name], pairs=len(corpus['train']), threads=int(threads), steps=state['step'], epochs=state['epoch'],
+        rest = dict(change=VARIANTS[name], pairs=len(corpus['train']), threads=int(threads), asked_steps=int(steps), steps=state['step'], epochs=state['epoch'],
             seconds=round(sum(row['seconds'] for row in read_log('logs'))), seed=42,
             parameters=sum(p.numel() for p in translator.model.parameters()), kotrans=kotrans.__version__, torch=str(torch.__version__), **machine(), valid=state['valid'].get('valid_loss'), scores=scores)
     print(json.dumps(rest))

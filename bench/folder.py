@@ -4,9 +4,10 @@
     python bench/folder.py --seconds 60      a minute
 
 Both processes work on the same two folders. Each, over and over, does something that a person might do there: begin a run, begin one with --overwrite, go
-on with --resume auto or from a file, average, or copy a checkpoint from one folder to the other. Every second run is killed or asked to stop at a random
-moment. A hook sees each file that is about to be replaced or removed: it must belong to the run that does it (unless --overwrite was given). Another reads
-each line that is printed: a file that it names must be there. At the end, every checkpoint must load.
+on with --resume auto or from a file, average, or copy a checkpoint from one folder to the other. Five in six are killed or asked to stop at a random
+moment, if they haven't ended by then. Counted are tries: many of them are refused, and some find nothing to do. A hook sees each file that is about to be
+replaced or removed: it must belong to the run that does it (unless --overwrite was given). Another reads each line that is printed: a file that it names
+must be there. At the end, every checkpoint must load.
 """
 import argparse,collections,json,os,platform,random,re,shutil,signal,sys,tempfile,threading,time,traceback
 from pathlib import Path
@@ -114,7 +115,7 @@ def _typed(name, value):
     return [name, str(value)]
 
 def work(d, number, seed, end):
-    "Act until the time is up; counts of what was done go to a file"
+    "Act until the time is up; counts of what was tried go to a file"
     r,counts,log = random.Random(f'{seed} {number}'),collections.Counter(),d/f'wrong{number}'
     folders = [Path('one'), Path('two')]
     while time.time()<end:

@@ -33,7 +33,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]                  # a bare clone will do
 
-NEEDS = 'torch numpy fastcore sentencepiece filelock tqdm polib defusedxml'.split()       # to import what is used here of kotrans
+NEEDS = 'torch numpy fastcore sentencepiece tqdm polib defusedxml'.split()       # to import what is used here of kotrans
 PEAKS = {'H200 NVL': 835e12, 'H200': 989e12, 'H100 NVL': 835e12, 'H100 PCIe': 756e12, 'H100': 989e12, 'A100': 312e12}     # dense bfloat16, by NVIDIA's data sheets
 SIZE = dict(          # of the whole on a GPU, and of the trial on a CPU
     full=dict(sizes=dict(base='base', big='big'), tokens=25_000, batches=6, rounds=5, pairs=40_000, product=8192,

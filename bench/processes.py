@@ -5,14 +5,14 @@
 What stands behind -- goes to `kotrans-train`, which runs for --minutes in each way, in turns, --rounds times; the text should be encoded already (`kotrans-encode`). `speed` is the
 median of target tokens a second, as the log tells it (validation and start are not in it), `times` the median of the rounds' ratios to one process.
 """
-import argparse,csv,itertools,os,platform,statistics,subprocess,sys,tempfile
-from pathlib import Path
+import argparse,csv,itertools,os,platform,shutil,statistics,subprocess,sys,tempfile
 from turns import machine
 
-TRAIN = 'from kotrans.cli import pipeline; pipeline.train()'
+TRAIN = 'import sys; from kotrans.cli import pipeline; sys.exit(pipeline.train())'
 
 def run(a, size, optimizer, processes, folder):
     "Target tokens a second"
+    shutil.rmtree(f'{folder}/logs', ignore_errors=True)              # of the run before
     threads = a.cores//processes
     flags = ['--preset', size, '--optimizer', optimizer, '--processes', processes, '--batch-tokens', a.batch_tokens//processes, '--max-minutes', a.minutes, '--device', 'cpu', '--no-report',
              '--checkpoint-dir', f'{folder}/checkpoints', '--log-dir', f'{folder}/logs', '--overwrite', *a.flags]
@@ -27,6 +27,7 @@ def main():
     p.add_argument('--sizes', nargs='+', default=['small'], help='presets'); p.add_argument('--optimizers', nargs='+', default=['adam', 'muon']); p.add_argument('--batch-tokens', type=int, default=4096, help='in a step, of all processes together')
     p.add_argument('--minutes', type=float, default=1); p.add_argument('--rounds', type=int, default=3); p.add_argument('--json'); p.add_argument('flags', nargs='*', help='behind --: flags of kotrans-train')
     a = p.parse_args()
+    if a.rounds<1: p.error('--rounds from 1')
     import kotrans,torch
     from kotrans.files import write_json
     a.cores = torch.get_num_threads()

@@ -16,7 +16,7 @@ multiplication with a weight, attention of each position to the real positions i
 forward and backward; nothing for padding, embeddings, norms, softmax and Adam. Its share is that of the best matrix
 product of the same round, by `torch.mm` or oneDNN, whichever is faster (the share of `torch.mm` stands beside it): the median of the rounds' shares.
 kotrans against the fastest peer is likewise the median of the ratios within a round. Work that was interrupted, or cut into pieces, is continued with
---more, which adds the rounds to those in the file.
+--more, which adds the rounds to those in the file, if that has the same systems and setting.
 """
 import argparse,json,os,statistics,sys,tempfile
 from pathlib import Path
@@ -82,6 +82,20 @@ def summarize(rounds, tokens, flops):
         out['ratio'] = round(statistics.median(min(seconds[n][i] for n in peers)/own[i] for i in range(len(rounds))), 3)
     return out
 
+def refuse(path, differs):
+    "End the command if rounds can't be added to those in `path`"
+    if differs: sys.exit(f"{path}: --more: differs from this run in {', '.join(differs)}; measure into a new file")
+
+def another(old, setting, names):
+    "What in an earlier record is not as it would be now, as far as that can be told before anything is started"
+    asked = old['about'].keys()-{'gemm'} | old['missing'].keys()
+    return [k for k in old['setting'] | setting if old['setting'].get(k)!=setting.get(k)] + sorted(asked^set(names))
+
+def other_systems(old, about, missing):
+    "Systems that are not what they were: another version, other weights, or here and not there"
+    def known(record, n): return {k: v for k,v in record.get(n, {}).items() if k!='imported_mib'}
+    return [n for n in about | missing if n!='gemm' and (known(about, n)!=known(old['about'], n) or missing.get(n)!=old['missing'].get(n))]
+
 def show(r):
     s = r['setting']
     print(f"{s['size']}: {s['batches']} batches, {s['target_tokens']:,} target tokens ({s['target_fill']:.0%} of the rectangles; source {s['source_fill']:.0%}), {s['threads']} threads, "
@@ -105,6 +119,8 @@ def main():
     p.add_argument('--ladder', nargs='?', const='up', choices=['up', 'each', 'variants'], help="kotrans alone: its tricks switched on one after the other, each switched off in turn, or what it does not do")
     p.add_argument('--more', action='store_true', help='add to the rounds in the --json file'); p.add_argument('--json')
     a = p.parse_args()
+    if a.more and not a.json: p.error('--more: name the file with --json')
+    old = json.loads(Path(a.json).read_text('utf-8')) if a.more and Path(a.json).exists() else None
     c = SIZES[a.size]
     rows = make_batches(corpus(c['vocab']), a.batches)
     arrays = {f'src{i}': rectangle([[*s, EOS] for s,_ in b]) for i,b in enumerate(rows)} | {f'tgt{i}': rectangle([[BOS, *t, EOS] for _,t in b]) for i,b in enumerate(rows)}
@@ -113,6 +129,10 @@ def main():
     setting = dict(size=a.size, batches=a.batches, target_tokens=tokens, target_fill=fill('tgt', 1), source_fill=fill('src', 0), threads=a.threads, seed=a.seed, tied=a.tied,
                    **machine())
     kinds = {n: ('kotrans', off) for n,off in rungs(a).items()} if a.ladder else {n: (n, '') for n in SYSTEMS if n!='gemm' and (not a.only or n in a.only)}
+    if a.ladder:
+        from train_tricks import TRICKS,VARIANTS
+        setting['tricks'] = {n: says for n,(says,_) in (TRICKS | VARIANTS).items()}
+    if old: refuse(a.json, another(old, setting, kinds))
     workers,missing,about = {},{},{}
     with tempfile.TemporaryDirectory() as folder:
         path = f'{folder}/batches.npz'
@@ -122,17 +142,11 @@ def main():
                        python=getattr(a, PYTHON.get(system, ''), sys.executable), threads=a.threads)
             if 'missing' in w.about: missing[name] = w.about['missing']; w.end()
             else: workers[name],about[name] = w,w.about
+        if old: refuse(a.json, other_systems(old, about, missing))
         load,rounds = os.getloadavg()[0],measure(workers, a.rounds)
         for w in workers.values(): w.end()
-    if a.ladder:
-        from train_tricks import TRICKS,VARIANTS
-        setting['tricks'] = {n: says for n,(says,_) in (TRICKS | VARIANTS).items()}
     record = dict(setting=setting, about=about, missing=missing, loads=[round(load, 2)], rounds=rounds)
-    if a.more and a.json and Path(a.json).exists():
-        old = json.loads(Path(a.json).read_text())
-        differs = [k for k in ('setting', 'missing') if old[k]!=record[k]] + [n for n in kinds if n in about and {k: v for k,v in about[n].items() if k!='imported_mib'}!={k: v for k,v in old['about'].get(n, {}).items() if k!='imported_mib'}]
-        if differs: sys.exit(f"{a.json}: --more: differs from this run in {', '.join(differs)}; measure into a new file")
-        record |= dict(loads=old['loads']+record['loads'], rounds=old['rounds']+rounds)
+    if old: record |= dict(loads=old['loads']+record['loads'], rounds=old['rounds']+rounds)
     record |= summarize(record['rounds'], tokens, flops)
     show(record)
     if a.json:

@@ -89,7 +89,8 @@ def _check_vocabulary(tokenizer, proto):
                          f'which the page lacks; {again}')
 
 # %% ../nbs/63_browser.ipynb #63a00038
-_KNOWN = 'method beam_size n_best length_penalty length_norm max_len_a max_len_b min_len_a min_len_b'.split()
+_KNOWN = '''method beam_size n_best length_penalty length_norm beam_patience
+    max_len_a max_len_b min_len_a min_len_b'''.split()
 
 def _search_facts(translator):
     "The options of a search that `search.js` knows; an `InputError` for others"

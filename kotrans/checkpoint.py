@@ -6,11 +6,13 @@
 __all__ = ['FORMAT', 'MAY_CHANGE', 'STEPS', 'MODEL', 'MODELS', 'MAX_POSITIONS', 'fingerprint', 'not_finite', 'save_checkpoint',
            'check_archive', 'load_checkpoint', 'snapshot', 'run_id', 'RunFile', 'look_at', 'run_files', 'in_the_way',
            'refuse_others', 'check_folder', 'numbered', 'keep_last', 'newest_checkpoint', 'pick_device',
-           'bytes_to_tensor', 'tensor_to_bytes', 'saved_config', 'build_model', 'weight_shapes', 'check_weights',
-           'model_config', 'model_file', 'read_model', 'restore', 'average_weights', 'average']
+           'bytes_to_tensor', 'tensor_to_bytes', 'own_fields', 'saved_config', 'build_model', 'weight_shapes',
+           'check_weights', 'check_model', 'model_config', 'model_file', 'read_model', 'restore', 'average_weights',
+           'average']
 
 # %% ../nbs/30_checkpoint.ipynb #f54cad2a
-import hashlib,importlib,os,pickle,pickletools,re,shlex,sys,tempfile,warnings,zipfile
+import hashlib,importlib,os,pickle,pickletools,re,shlex,struct,sys,tempfile,warnings,zipfile
+from collections import OrderedDict
 from functools import lru_cache
 from dataclasses import fields
 from pathlib import Path
@@ -40,16 +42,20 @@ def fingerprint(
     return h.hexdigest()
 
 # %% ../nbs/30_checkpoint.ipynb #7c576bfb
+_PLAIN = type(None),bool,int,float,str,torch.Tensor,torch.nn.Parameter # Kinds of values that can be read again
+
 def _leaves(value, path):
-    "Every value that is not a container, with the path to it"
-    if isinstance(value, dict):
+    "Every value that is not a container, with the path to it; an `InputError` for what could not be read again"
+    if type(value) in (dict, OrderedDict):
         yield f'{path}/', f'dict of {len(value)}'
-        for k in sorted(value, key=repr): yield from _leaves(value[k], f'{path}/{k!r}')
-    elif isinstance(value, (list, tuple)):
+        for k in sorted(value, key=repr):
+            if type(k) not in (str, int): raise InputError(f'a key has to be a text or an int, not {k!r} (at {path})')
+            yield from _leaves(value[k], f'{path}/{k!r}')
+    elif type(value) in (list, tuple):
         yield f'{path}/', f'list of {len(value)}'
         for i,v in enumerate(value): yield from _leaves(v, f'{path}/{i}')
-    elif value is None or isinstance(value, (torch.Tensor, bool, int, float, str)): yield path, value
-    else: raise TypeError(f'a checkpoint holds tensors and plain values, not {type(value).__name__} (at {path})')
+    elif type(value) in _PLAIN: yield path, value
+    else: raise InputError(f'a checkpoint holds tensors and plain values, not {type(value).__name__} (at {path})')
 
 # %% ../nbs/30_checkpoint.ipynb #a4ec4439
 FORMAT = 1
@@ -69,9 +75,9 @@ def save_checkpoint(
     state:dict, # Tensors and plain values, nested
 ):
     "Write `state` as one file, whole or not at all, with its fingerprint; a full disk is an `OSError`"
-    if where := not_finite(state):
-        raise InputError(f'{path}: not written, since {where} holds numbers that are not finite')
-    content = {'format': f'kotrans checkpoint {FORMAT}', 'sha256': fingerprint(state), 'state': state}
+    with in_file(f'{path}: not written'):
+        if where := not_finite(state): raise InputError(f'{where} holds numbers that are not finite')
+        content = {'format': f'kotrans checkpoint {FORMAT}', 'sha256': fingerprint(state), 'state': state}
     try:
         with atomic_write(path) as f: torch.save(content, f)
     except RuntimeError as e:               # torch's writer hides what the file system said behind its own error
@@ -82,6 +88,22 @@ def save_checkpoint(
 _NAMES = {'collections OrderedDict', 'torch._utils _rebuild_tensor_v2', 'torch._utils _rebuild_parameter',
           *(f'torch {kind}Storage' for kind in 'Float Double Half BFloat16 Byte Char Short Int Long Bool'.split())}
 
+# %% ../nbs/30_checkpoint.ipynb #0d1f5a30
+def _one_directory(path):
+    "Whether an archive begins and ends its file, and its end names the place of the directory directly before it"
+    with open(path, 'rb') as f:
+        begins,length = f.read(4),f.seek(0, 2)
+        f.seek(max(length-98, 0))
+        tail = f.read()                                  # 56 bytes and 20 for what is large (zip64), and 22
+    wide,locator,end = tail[:-42],tail[-42:-22],tail[-22:]
+    size,start = struct.unpack('<12x2I2x', end)
+    last = length-22
+    if locator.startswith(b'PK\6\7'):
+        if len(wide)<56 or not wide.startswith(b'PK\6\6'): return False
+        last,(size,start) = length-98,struct.unpack('<40x2Q', wide)
+        if struct.unpack('<8xQ4x', locator)!=(last,): return False
+    return begins==b'PK\3\4' and end.startswith(b'PK\5\6') and end.endswith(b'\0\0') and start+size==last
+
 # %% ../nbs/30_checkpoint.ipynb #d189f977
 def check_archive(
     path, # The file
@@ -89,9 +111,10 @@ def check_archive(
     "Raise an error unless the file is an archive of tensors and plain values, as `torch.save` writes it"
     with zipfile.ZipFile(path) as z:
         entries = z.infolist()
-        pickles = [e for e in entries if e.filename.endswith('/data.pkl')]
-        good = len(pickles)==1 and len({e.filename for e in entries})==len(entries)
-        if not good or any(e.compress_type for e in entries) or sum(e.file_size for e in entries)>path.stat().st_size:
+        pickles = [e for e in entries if e.filename.lower().endswith('/data.pkl')]
+        names = {e.filename.lower() for e in entries if e.filename==e.orig_filename}
+        if len(pickles)!=1 or len(names)!=len(entries) or not _one_directory(path): raise zipfile.BadZipFile
+        if any(e.compress_type for e in entries) or sum(e.file_size for e in entries)>path.stat().st_size:
             raise zipfile.BadZipFile
         for i,(op,name,_) in enumerate(pickletools.genops(z.open(pickles[0]))):
             called = op.name in ('GLOBAL', 'STACK_GLOBAL', 'INST', 'OBJ', 'NEWOBJ', 'NEWOBJ_EX')
@@ -352,17 +375,26 @@ MODEL = record(dict(model=text_upto(100), config=dict_of(plain_value), weights=d
                     tokenizers=list_of(tensor_of(dtypes=[torch.uint8]), most=2)),
                dict(kotrans=text_upto(100), epoch=whole_number(), step=whole_number(), valid=dict_of(plain_value),
                     run=_check_id, corpus=text_upto(100), training=dict_of(lambda *_: None),
+                    own_fields=list_of(text_upto(200)),
                     provenance=dict_of(plain_value), licence=text_upto(1000)))
 
 # %% ../nbs/30_checkpoint.ipynb #9e1d4479
+def own_fields(
+    config:TransformerConfig, # Of any class
+)->list: # Names of fields that `TransformerConfig` does not have
+    "List the fields that somebody's own config class has added"
+    known = {f.name for f in fields(TransformerConfig)}
+    return [f.name for f in fields(config) if f.name not in known]
+
 def saved_config(
     state:dict, # From `load_checkpoint`
     kind:type=TransformerConfig, # Class of the config
 ): # A config of that class
     "Read the config that a checkpoint holds, written by this version of kotrans or an earlier one"
     try:
-        record(dict(config=dict_of(plain_value)))(state, '')
-        return kind.from_saved(state['config'])
+        record(dict(config=dict_of(plain_value)), dict(own_fields=list_of(text_upto(200))))(state, '')
+        left_out = {*state.get('own_fields', ())} - {f.name for f in fields(kind)}
+        return kind.from_saved({name: v for name,v in state['config'].items() if name not in left_out})
     except InputError as e:
         wrote,here = state.get('kotrans', kotrans.__version__),kotrans.__version__
         other = '' if wrote==here else f' (written by kotrans {printable(wrote, 20)}; this is {here})'
@@ -416,6 +448,35 @@ def _check_each(weights, config):
     with torch.device('meta'): like = build_model(config).state_dict()
     record({name: tensor_of(w.shape) for name,w in like.items()}, closed=True)(weights, 'weights')
 
+# %% ../nbs/30_checkpoint.ipynb #30c1a004
+def _facts(model, kind):
+    "What a model of one of the `MODELS` says of its config: fields and values"
+    src,tgt,out = model.src_embed.weight,model.tgt_embed.weight,model.output_proj.weight
+    known = dict(model=kind, src_vocab_size=len(src), tgt_vocab_size=len(tgt), tie_embeddings=out is tgt)
+    if out is tgt: known['shared_vocab'] = src is tgt
+    if kind=='transformer': known['num_heads'] = model.decoder[0].self_attn.num_heads
+    if kind=='seq2seq': known['reverse_source'] = model.reverse
+    return known
+
+# %% ../nbs/30_checkpoint.ipynb #30c1a005
+def check_model(
+    model:torch.nn.Module, # Any model; of a class that is not in `MODELS` nothing is known
+    config:TransformerConfig, # What its checkpoints will hold
+    tokenizers:tuple=(), # Those of source and target that they will hold; one without a length is taken as it is
+):
+    "Raise an `InputError` where a model is not the one that `config` and the tokenizers describe"
+    names,kind = {known: name for name,known in MODELS.items()},type(model)
+    if (kind.__module__, kind.__name__) not in names: return
+    facts = _facts(model, names[kind.__module__, kind.__name__])
+    wrong = [f'{name}={v!r}' for name,v in facts.items() if getattr(config, name)!=v]
+    what = f'the config does not describe this {kind.__name__}'
+    if wrong: raise InputError(f"{what}; use config.replace({', '.join(wrong)}), or make the model from the config")
+    with in_file(what): check_weights(model.state_dict(), config)
+    for side,t,size in zip(('source', 'target'), tokenizers, (config.src_vocab_size, config.tgt_vocab_size)):
+        if hasattr(t, '__len__') and len(t)!=size:
+            raise InputError(f'the {side} tokenizer has {len(t):,} entries, and the model {size:,}; '
+                             'make the model for the tokenizers that it is trained with')
+
 # %% ../nbs/30_checkpoint.ipynb #12a16da4
 MAX_POSITIONS = 2**26 # Numbers in the table of positions: `max_len` times `d_model`
 
@@ -433,13 +494,14 @@ def _tokenizers(state, config):
 # %% ../nbs/30_checkpoint.ipynb #2d7e5e5b
 def model_config(
     state:dict, # From `load_checkpoint`
+    kind:type=TransformerConfig, # Class of the config
 )->TransformerConfig: # Its config
     "Check that a model can be made from a checkpoint, before anything of its size is"
     MODEL(state, '')
     known = {kind: name for name,(_,kind) in MODELS.items()}
     if state['model'] not in known:
         raise InputError(f"model: a {printable(state['model'], 40)}, and this command knows a {' or a '.join(known)}")
-    config = saved_config(state)
+    config = saved_config(state, kind)
     if config.model!=known[state['model']]:
         raise InputError(f"model: a {state['model']}, and its config describes a {MODELS[config.model][1]}")
     if config.max_len*config.d_model>MAX_POSITIONS:

@@ -166,35 +166,57 @@ def _same_separators(pair):
     common = dotted[0] & dotted[1]
     return {n for side in written for w in side if w.replace(',', '.') in common for n in number_values(w)}
 
+# %% ../nbs/23_cleaning.ipynb #a7c10b01
+def _years(text):
+    "The years that two digits in `text` may stand for, and the two digits of its years: 80 and 1980"
+    written = written_numbers(text)
+    whole = {100.*century+int(w) for w in written if re.fullmatch(r'\d\d', w) for century in (18, 19, 20)}
+    return whole | {float(w[2:]) for w in written if re.fullmatch(r'(?:1[89]|20)\d\d', w)}
+
 # %% ../nbs/23_cleaning.ipynb #1fc94ce0
 def _apart(text):
     "The parts of numbers whose comma may be one between two numbers: 30,1899"
     commas = [w for w in written_numbers(text) if re.fullmatch(r'\d+,(?!\d{3}$)\d+', w)]
     return {float(n) for w in commas for n in w.split(',')}
 
+# %% ../nbs/23_cleaning.ipynb #a7c10b04
+def _dotted(text, others):
+    "Numbers with dots whose parts are all among `others`, and these parts: 4.19 and April 19, 3.30pm"
+    out = set()
+    for w in written_numbers(text):
+        if not re.fullmatch(r'\d+(?:\.\d+)+', w): continue
+        found = [others & ({float(n)} | _years(n)) for n in w.split('.')]
+        if all(found): out |= number_values(w).union(*found)
+    return out
+
 # %% ../nbs/23_cleaning.ipynb #f061159b
-_SHORT = re.compile(r'(?:(\d[\d,]{0,20}(?:\.\d{1,9})?)\s?[~–-]\s?\$?)?'                # 2- of 2-3M
-                    r'(\d[\d,]{0,20}(?:\.\d{1,9})?)(K|k|M|mn|B|bn|T|tn)\b')
+_SHORT = re.compile(r'''(?P<money>[$£€¥₩]\s?)?
+    (?: (\d[\d,]{0,20}(?:\.\d{1,9})?) \s?[~–-]\s?[$£€¥₩]? )?                # 2- of 2-3M
+    (\d[\d,]{0,20}(?:\.\d{1,9})?) (K|k|M|mn|B|bn|T|tn|(?(money)[mbt]|(?!)))\b  # 5M, but 5m only of money''', re.X)
 _SIZES = dict(k=10**3, m=10**6, b=10**9, t=10**12)
 
 # %% ../nbs/23_cleaning.ipynb #80c5f350
 def _shortened(text):
     "The numbers that headlines shorten: $5M, 1.5bn, and both of 2-3M"
-    written = [(n, unit) for *both,unit in _SHORT.findall(text) for n in both if n]
+    written = [(n, unit) for _,*both,unit in _SHORT.findall(text) for n in both if n]
     return {round(float(n.replace(',', ''))*_SIZES[unit[0].lower()], 6) for n,unit in written}
 
 # %% ../nbs/23_cleaning.ipynb #f7753afe
 def _other_readings(pair):
-    "What else the sides may mean, the Korean and the English: number words, and separators read otherwise"
-    both = _same_separators(pair) | _shortened(pair[0]) | _shortened(pair[1])
+    "What else the sides may mean, the Korean and the English: number words, short years, separators read otherwise"
     ko,en = map(number_words, pair)
-    return both | _apart(pair[0]) | ko-en, both | _apart(pair[1]) | en-ko
+    both = _same_separators(pair) | _shortened(pair[0]) | _shortened(pair[1])
+    both |= _dotted(pair[0], numbers(pair[1]) | en) | _dotted(pair[1], numbers(pair[0]) | ko)
+    return both | _years(pair[0]) | _apart(pair[0]) | ko-en, both | _years(pair[1]) | _apart(pair[1]) | en-ko
 
 # %% ../nbs/23_cleaning.ipynb #4e22d555
 def _same_number(a, b):
-    "May `a` and `b` be spellings of one number: 15시 and 3 pm, 80년대 and 1980s?"
-    if isinstance(a, str) or isinstance(b, str): return str(a).split('.')[0]==str(b).split('.')[0]
-    return abs(a-b)==12 or a%100==b or b%100==a
+    "May `a` and `b` be spellings of one number: 15시 and 3 pm, 2024.3.15 and 15.3.2024, 3.10.1 and 3.10?"
+    if not isinstance(a, str): a,b = b,a
+    if not isinstance(a, str): return abs(a-b)==12 and min(a, b) in range(13)
+    parts = [float(n) for n in a.split('.')]
+    if isinstance(b, str): return [float(n) for n in b.split('.')] in (parts, parts[::-1])
+    return b in (parts[0], float('.'.join(a.split('.')[:2])))
 
 # %% ../nbs/23_cleaning.ipynb #1bc70efa
 def _unmatched(some, others):
@@ -212,7 +234,7 @@ def numbers_disagree(
     "Drop a pair in which each side has a number that the other contradicts"
     if not _DIGIT.search(pair[1]) or not _DIGIT.search(pair[0]): return None
     english = numbers(pair[1])
-    for units in (True, False):
+    for units in (english, False):
         korean = numbers(pair[0], units)
         ko_left,en_left = _unmatched(korean, english),_unmatched(english, korean)
         if not ko_left or not en_left: return None
@@ -221,13 +243,17 @@ def numbers_disagree(
     return 'numbers disagree'
 
 # %% ../nbs/23_cleaning.ipynb #7b746e4a
-_URL = re.compile(r'(?<!\w)(?:https?://|www\.)[\x21-\x7e]+', re.I)
+_URL = re.compile(r'(?<!\w)(?:https?://|www\.)[\x21-\x7e]+', re.I|re.A)   # may follow Hangul, which is no \w here
 
 # %% ../nbs/23_cleaning.ipynb #37f32d3f
 def _may_hold_url(text): return '://' in text or 'w.' in text or 'W.' in text
 
 # %% ../nbs/23_cleaning.ipynb #d6075728
-def _urls_of(text): return {u.rstrip('.,;:!?)]}/>"\'').lower() for u in _URL.findall(text)}
+_URL_TAIL = '.,;:!?)]}/>"\''
+
+def _urls_of(text):
+    found = (u.lower().rstrip(_URL_TAIL) for u in _URL.findall(text))
+    return {u.removesuffix("'s").rstrip(_URL_TAIL) for u in found}
 
 # %% ../nbs/23_cleaning.ipynb #4e18a741
 def urls(
@@ -260,14 +286,23 @@ def repetitive(
 
 # %% ../nbs/23_cleaning.ipynb #c8bcd989
 _STOP = re.compile(r'(?<![.!?…。])(?!(?<=\d)\.\s+\d)[.!?…。]+["\'”’)\]]*(?=\s|$)')
-_ABBREVIATION = re.compile(r"(?<![\w.'’])(?:(?:[A-Za-z]\.)+|(?:Mrs?|Ms|Dr|Prof|St|Mt|vs|etc)\.|No\.(?=\s\d))(?=\s)")
+_ABBREVIATION = re.compile(r"""(?<![\w.'’]) (?: (?:[A-Za-z]\.)+
+    | (?:Mrs?|Ms|Dr|Prof|St|Mt|vs|etc|Jr|Sr|Inc|Corp|Ltd|Co)\.
+    | (?:Gen|Sen|Rep|Gov|Capt|Lt|Col|Maj|Sgt|Rev)\. (?=\s[A-Z])                    # before a name
+    | (?:Nos?|FIGS?|[Ff]igs?|[Aa]rts?|[Ss]ecs?|[Vv]ols?)\. (?=\s\d)              # or a number
+    | (?:Jan|Feb|Mar|Apr|Ju[nl]|Aug|Sept?|Oct|Nov|Dec)\. (?=\s\d)
+    ) (?=\s)""", re.X)
+_LETTERS = '가나다라마바사아자차카타파하' # Number the items of Korean lists
+_LISTED = re.compile(rf'(?<!\S)([{_LETTERS}])\.(?=\s)')
 
 # %% ../nbs/23_cleaning.ipynb #a2433d16
 def sentence_count(
     text:str, # One or more sentences
 )->int: # At least 1
     "Count sentences by their full stops"
-    return max(1, len(_STOP.findall(_ABBREVIATION.sub('', text))))
+    text,letters = _ABBREVIATION.sub('', text),''.join(_LISTED.findall(text))
+    if len(letters)>1 and letters in _LETTERS: text = _LISTED.sub('', text)
+    return max(1, len(_STOP.findall(text)))
 
 # %% ../nbs/23_cleaning.ipynb #18655afd
 def sentences_lost(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from . import __version__
-from .config import PATHS,check_value
+from .config import PATHS,RENAMED_FIELDS,check_value
 from .files import InputError,nearest,notify,printable,standard_streams,STDOUT
 
 # %% ../nbs/03_cli.ipynb #60410166
@@ -207,11 +207,15 @@ def complete_shell(
     argcomplete.autocomplete(parser)
 
 # %% ../nbs/03_cli.ipynb #03c1a001
+_FORMER = RENAMED_FIELDS | dict(paragraphs='split_sentences', penalty='length_norm') # Former name of a flag → name
+
 def _unknown(parser, argument):
     "What to say of an argument that `parser` doesn't know"
     name,flags = argument.split('=')[0],[s for a in parser._actions for s in a.option_strings]
     if name.lstrip('-') in [a.dest for a in parser._actions if not a.option_strings] and name.startswith('--'):
         return f'{name}: is given by its place, without a flag'
+    now = _flag(_FORMER.get(name.removeprefix('--').replace('-', '_'), ''))
+    if name.startswith('--') and now in flags: return f'{name}: is called {now} now'
     hint = nearest(name, flags) if name.startswith('-') else ''
     if not (hint or name.startswith('--')):
         hint = '; quote what has spaces, give a value behind its flag, and put -- before what begins with a dash'

@@ -23,9 +23,10 @@ from .config import (BatchConfig,DataFolder,ModelConfig,OptimizerConfig,RunConfi
                             VocabularyConfig,parameter_count)
 from .encoding import encode_split
 from .evaluation import compare_systems
-from .files import InputError,atomic_write,file_sha256,nearest,notify,printable,try_lock,write_json,write_lines
-from .pipeline import corpus_scores,machine_info,make_trainer,prepare,run_config,test_sets
+from .files import InputError,atomic_write,nearest,notify,printable,try_lock,write_json,write_lines
+from .pipeline import corpus_scores,machine_info,make_trainer,prepare,prepare_text,run_config,test_sets
 from .recurrent import same_size
+from .splitting import sum_once
 from .tokenizer import load_tokenizers
 from .translator import Translator
 
@@ -193,6 +194,7 @@ def train_trial(
     if found:
         trainer.resume(found)
         notify(f'goes on from {printable(found, 300)}, after {trainer.step:,} steps')
+    trainer.overwrite = not found       # what a killed training of this trial left, and nothing can go on from
     history = trainer.train()
     seen = [r['valid_loss'] for r in history if 'valid_loss' in r]
     seconds = sum(r['seconds'] for r in history)
@@ -262,8 +264,10 @@ def run_trial(
     folder, # The comparison's folder
 )->dict: # Its result
     "Train a trial or finish its training, measure it, and write its `result.json`"
+    _agree(base, folder)
     config = trial_config(trial, base, folder)
     trained = train_trial(config)
+    _agree(base, folder)
     own = Path(folder)/'trials'/trial.name
     result = dict(name=trial.name, label=trial.label, seed=trial.seed, rate=trial.rate, kotrans=kotrans.__version__,
                   torch=torch.__version__, config=config.to_dict(), **trained, scores=measure_trial(config),
@@ -288,7 +292,8 @@ def _read_json(path, remedy):
         raise InputError(f'{path}: cannot be read ({printable(e, 100)}); {remedy}') from None
 
 # %% ../nbs/53_comparison.ipynb #245dcf56
-_OWN = {'vocab_dir', 'encoded_dir', 'checkpoint_dir', 'log_dir', 'seed'} # Fields that a comparison sets itself
+_OWN = {'vocab_dir', 'encoded_dir', 'checkpoint_dir', 'log_dir', 'seed',
+        'save_every', 'keep_checkpoints', 'cell'} # Fields that a comparison sets itself
 # A resumed run may change these, and of the vocabularies asks only what they are; to a comparison they are the question
 _ASKED = {'num_epochs', 'max_minutes', 'patience', 'eval_every',
           *(f.name for f in dataclasses.fields(VocabularyConfig))}
@@ -297,7 +302,7 @@ def _plan(base):
     "What all trials of a comparison have in common"
     config = {k: v for k,v in base.to_dict().items() if k in _ASKED or k not in _OWN|set(MAY_CHANGE)}
     files = sorted(p for lang in ('ko', 'en') for p in Path(base.data_dir).glob(f'*.{lang}'))
-    return dict(config=config, text={p.name: file_sha256(p) for p in files})
+    return dict(config=config, text={p.name: sum_once(p) for p in files})
 
 # %% ../nbs/53_comparison.ipynb #05b30833
 def check_plan(
@@ -314,6 +319,14 @@ def check_plan(
     if old.get('text')!=plan['text']: differs.append(f'another text than that in {base.data_dir}')
     if differs:
         raise InputError(f"{path}: this comparison has {', '.join(differs)}; name another folder, or ask for the same")
+
+# %% ../nbs/53_comparison.ipynb #53d1c002
+def _agree(base, folder):
+    "Make the text if it is missing, and make sure that text and base config are those of the plan"
+    with _alone(Path(folder)/'vocab'):
+        prepare_text(base)
+        if 'test' not in test_sets(base): raise InputError(f'{base.data_dir}: no test set (test.ko, test.en) to score')
+        check_plan(base, folder)
 
 # %% ../nbs/53_comparison.ipynb #c8b29a55
 @contextmanager
@@ -343,6 +356,7 @@ def run_queue(
                 notify(f'\n== {t.name}: {len(names)} done, {len(todo)} known to be left ==')
                 try: run_trial(t, base, folder)
                 except InputError as e:
+                    _agree(base, folder)
                     refused[t.name] = dict(label=t.label, seed=t.seed, rate=t.rate, valid_loss=math.inf, why=str(e))
                     known = trials([*results, *refused.values()])
                     if {o.name for o in known if o.label=='transformer'}<=refused.keys(): raise
@@ -554,9 +568,8 @@ def render(
     folder,results = Path(folder),read_results(folder)
     for r in results:
         if test not in r['scores']: raise InputError(f"{folder}: trial {r['name']} has no scores of a test set {test}")
-    references = [en for _,en in test_sets(base)[test]]
-    data = dict(plan=_read_json(folder/'plan.json', 'start the comparison anew'), results=results,
-                steps=ladder_steps(folder, references, test))
+    plan = _read_json(folder/'plan.json', 'start the comparison anew')
+    data = dict(plan=plan, results=results, steps=ladder_steps(folder, _references(base, plan, test), test))
     write_json(folder/'comparison.json', data)
     with atomic_write(folder/'comparison.md') as f: f.write(comparison_page(data, test).encode()+b'\n')
     swept = any(d for *_,d in sweep_rows(results, test))
@@ -565,6 +578,15 @@ def render(
         with atomic_write(folder/f'{name}.png') as f: fig.savefig(f, format='png', dpi=150)
         plt.close(fig)
     return data
+
+# %% ../nbs/53_comparison.ipynb #53d1b004
+def _references(base, plan, test):
+    "The English side of the test set that a comparison is scored on; an `InputError` where `data_dir` has another"
+    sets,file,remedy = test_sets(base),f'{base.data_dir}/{test}.en','name the folder of its text with --data-dir'
+    if test not in sets: raise InputError(f'{file}: the comparison is scored on it, and it is not there; {remedy}')
+    if sum_once(file)!=plan.get('text', {}).get(f'{test}.en'):
+        raise InputError(f'{file}: not the one that the comparison is scored on; {remedy}')
+    return [en for _,en in sets[test]]
 
 # %% ../nbs/53_comparison.ipynb #f74deafa
 def _numbers(text, name, kind):
@@ -601,8 +623,10 @@ def check_shown(
 # %% ../nbs/53_comparison.ipynb #4376222e
 def _base(preset, config, device, fields):
     "The base config of a comparison"
-    for name in _OWN&fields.keys():
-        raise InputError(f'{name}: a comparison sets it itself' + '; give --seeds'*(name=='seed'))
+    instead = dict(seed='; give --seeds', save_every='; give --save-every-minutes or --save-every-steps')
+    for name in fields:
+        if name in _OWN: raise InputError(f"{name}: a comparison sets it itself{instead.get(name, '')}")
+        if name in ('shards_per_epoch', 'keep_shards'): raise InputError(f'{name}: a comparison trains on no shards')
     if device!='auto': fields['device'] = device
     base = run_config(preset or ('' if config else 'tiny'), config, **fields)
     if base.model!='transformer' or base.shards:
@@ -611,10 +635,9 @@ def _base(preset, config, device, fields):
 
 # %% ../nbs/53_comparison.ipynb #53a1c0f0
 def _run(trials, base, folder, limit):
-    "Make the text that is missing and run the queue; gives what was left out, and why"
-    trial_config(Trial('transformer'), base, folder)        # makes text and vocabularies
-    check_plan(base, folder)
-    if 'test' not in test_sets(base): raise InputError(f'{base.data_dir}: no test set (test.ko, test.en) to score')
+    "Make what is missing and run the queue; gives what was left out, and why"
+    _agree(base, folder)
+    trial_config(Trial('transformer'), base, folder)        # what is wrong with text or vocabularies ends it here
     return run_queue(trials, base, folder, limit)
 
 # %% ../nbs/53_comparison.ipynb #4376222f

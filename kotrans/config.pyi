@@ -2,7 +2,7 @@
 from typing import Any,Self
 from dataclasses import dataclass
 from typing import Literal
-__all__ = ['BaseConfig', 'BatchConfig', 'CleaningConfig', 'ConfigFields', 'DataFolder', 'EncodedFolder', 'MachineConfig', 'ModelConfig', 'OptimizerConfig', 'PATHS', 'PRESETS', 'RANGES', 'Range', 'RunConfig', 'RunFolders', 'ShardsFolder', 'SplitConfig', 'StepConfig', 'TokensConfig', 'TransformerConfig', 'VocabularyConfig', 'VocabularyFolder', 'check_value', 'load_config', 'machine_memory', 'need_memory', 'parameter_count', 'preset']
+__all__ = ['BaseConfig', 'BatchConfig', 'CleaningConfig', 'ConfigFields', 'DataFolder', 'EncodedFolder', 'MachineConfig', 'ModelConfig', 'OptimizerConfig', 'PATHS', 'PRESETS', 'RANGES', 'RENAMED_FIELDS', 'Range', 'RunConfig', 'RunFolders', 'ShardsFolder', 'SplitConfig', 'StepConfig', 'TokensConfig', 'TransformerConfig', 'VocabularyConfig', 'VocabularyFolder', 'check_value', 'load_config', 'machine_memory', 'need_memory', 'parameter_count', 'preset']
 
 @dataclass(frozen=True)
 class Range:
@@ -16,6 +16,7 @@ class Range:
 RANGES: dict
 PATHS: Any
 def check_value(name: str, type_: type, value): ...
+RENAMED_FIELDS: dict
 @dataclass(init=False)
 class ConfigFields:
     def __init__(self, **values) -> None: ...

@@ -77,7 +77,7 @@ def phrasebook()->list[Phrase]: # About 1,400
     return list(_phrases())
 
 # %% ../nbs/21_corpora.ipynb #21e0a003
-_NOT_LETTER = re.compile(r'[\W_]+')
+_NOT_LETTER = re.compile(r'[\W_\u318d\u119e]+') # the last two are old vowels, typed as dots
 
 def alnum_key(
     text:str, # A normalised sentence
@@ -454,10 +454,12 @@ def _move_files(made, folder, files, old):
     folder.mkdir(parents=True, exist_ok=True); remove_temp_files(folder)
     for name in (*files, 'provenance.json'):
         if (folder/name).is_dir(): raise IsADirectoryError(21, 'Is a directory', str(folder/name))
+    new = folder/made.name
+    os.replace(made/'provenance.json', new)                 # from another disk it can't be, and then nothing has gone
     (folder/'provenance.json').unlink(missing_ok=True)
     for name in files: os.replace(made/name, folder/name)
     for name in old.keys()-files.keys(): (folder/name).unlink(missing_ok=True)
-    os.replace(made/'provenance.json', folder/'provenance.json')
+    os.replace(new, folder/'provenance.json')
 
 # %% ../nbs/21_corpora.ipynb #65885437
 def verify_source(

@@ -13,11 +13,12 @@ from contextlib import contextmanager,nullcontext,suppress
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from threading import Event,Thread
 import torch
 import torch.distributed as dist
 from fastcore.basics import patch
-from .files import InputError,printable
+from .files import InputError,notify,printable
 from .robustness import RobustTrainer
 from .since_2017 import Muon
 
@@ -359,11 +360,18 @@ def _free_port():
         return s.getsockname()[1]
 
 # %% ../nbs/38_distributed.ipynb #375a5012
+def _lost(error):
+    "Whether an error says that another process is gone"
+    return isinstance(error, dist.DistError) or isinstance(error, RuntimeError) and 'gloo' in str(error)
+
 def _be_other_rank(module, name, kwargs):
     "What the other ranks do; where rank 0 fails in the same way, it is rank 0 that says so"
     try: getattr(import_module(module), name)(**kwargs)
     except InputError: sys.exit(2)
     except KeyboardInterrupt: sys.exit(130)
+    except RuntimeError as e:
+        if not _lost(e): raise
+        end_rank(2)
     end_rank()
 
 # %% ../nbs/38_distributed.ipynb #38f0a009
@@ -371,19 +379,28 @@ _START = ('import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); import j
           'from kotrans.distributed import _be_other_rank as be; '
           'signal.signal(signal.SIGINT, signal.default_int_handler); be(*json.loads(sys.argv[1]))')
 
-def _watch(others, over, patience=10.):
+def _dead(others, patience=0.):
+    "Status and number of one of the others that has failed, a killed one first; `None` after `patience` seconds"
+    until = time.monotonic()+patience
+    while not (found := min(((s, r) for r,p in enumerate(others, 1) if (s := p.poll())), default=None)):
+        if time.monotonic()>=until: break
+        time.sleep(.05)
+    return found
+
+def _loss(others, found, way_on):
+    "What to say of a process that has died, from `_dead`"
+    return (f'process {found[1]} of {len(others)+1} has died (status {found[0]}), and this one cannot go on without it'
+            + f'; {way_on}'*bool(way_on))
+
+def _watch(others, over, way_on='', patience=10.):
     "End this process when one of the others has died and `over` is not set within `patience` seconds"
-    def died(): return next(((r, p.poll()) for r,p in enumerate(others, 1) if p.poll()), None)
     while not over.wait(.2):
-        if not (found := died()): continue
+        if not (found := _dead(others)): continue
         if over.wait(patience): return
-        (rank,status),size = found,len(others)+1
-        stopped = status in (130, -signal.SIGINT)
-        if not stopped:
-            print(f'error: process {rank} of {size} has died (status {status}), and this one cannot go on without it',
-                  file=sys.stderr, flush=True)
+        stopped = found[0] in (130, -signal.SIGINT)
+        if not stopped: notify(f'{Path(sys.argv[0]).stem}: error: {_loss(others, found, way_on)}', file=sys.stderr)
         for p in others: p.kill()
-        os._exit(130 if stopped else 1)
+        os._exit(130 if stopped else 2)
 
 # %% ../nbs/38_distributed.ipynb #38f0a003
 @contextmanager
@@ -392,6 +409,7 @@ def local_ranks(
     module:str, # Module of the function that the others call
     name:str, # Its name
     kwargs:dict, # Its arguments, plain values
+    way_on:str='', # What to do when one of the others dies, for the message
 ): # A context manager
     "Be rank 0 of several processes of this machine, with one thread each; the others call a function and end with it"
     env = dict(WORLD_SIZE=str(size), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(_free_port()), RANK='0', LOCAL_RANK='0')
@@ -404,10 +422,12 @@ def local_ranks(
     os.environ.update(env)
     torch.set_num_threads(1)
     over = Event()
-    Thread(target=_watch, args=(others, over), daemon=True).start()
+    Thread(target=_watch, args=(others, over, way_on), daemon=True).start()
     try: yield
-    except BaseException:
+    except BaseException as e:
+        found = _dead(others, patience=5.) if _lost(e) else None
         for p in others: p.terminate()
+        if found: raise InputError(_loss(others, found, way_on)) from None
         raise
     finally:
         over.set()

@@ -189,10 +189,14 @@ def _map(folder, header):
 # %% ../nbs/27_encoding.ipynb #34847e5f
 def open_corpus(
     folder, # Where `encode_files` wrote it
+    key:dict=None, # What it should be made from, if that is known
 )->EncodedCorpus: # Its arrays are in the files until somebody looks at them
     "Map an encoded corpus into memory, if it is as it was written"
     folder,header = Path(folder),read_header(folder)
     if not header: raise InputError(f'{folder}: no encoded corpus of this version; make it with kotrans-encode')
+    if key is not None and (other := [name for name in key if header['key'].get(name)!=key[name]]):
+        raise InputError(f'{folder}: was encoded from something else ({", ".join(other)}) by another run since; '
+                         'name a folder of its own for each, by --encoded-dir')
     try: return _map(folder, header)
     except ValueError as e: raise InputError(f'{e}; make it again with kotrans-encode') from None
 
@@ -240,10 +244,12 @@ def write_corpus(
     chunks, # From `encode_chunks`
     key:dict, # What it is made from: goes into the header
     tokenizers:tuple, # Of source and target; their sizes decide the type of the ids
+    over:threading.Event=None, # Ends the waiting for another process that writes there
 )->EncodedCorpus: # Mapped from the files
     "Write an encoded corpus, the whole of it or nothing"
     folder = Path(folder)
-    with locked(folder/'.lock', folder):
+    with locked(folder/'.lock', folder, over or threading.Event()) as waited:
+        if waited and (made := current_corpus(folder, key, tokenizers)) is not None: return made
         remove_temp_files(folder)
         header = _write(folder, chunks, key, tokenizers)
         with atomic_write(folder/'header.json') as f: f.write(json.dumps(header, indent=1).encode('utf-8') + b'\n')
@@ -285,9 +291,11 @@ def _encode_in_pool(chunks, tokenizers, max_len, workers):
                 if len(waiting)>2*workers: yield waiting.popleft().result()
             while waiting: yield waiting.popleft().result()
         except BrokenProcessPool:
+            own = ('; a script of your own that encodes has to do so under if __name__=="__main__":, '
+                   'or each process runs it from the top')*(start.get_start_method()=='spawn')
             raise InputError('a process that encoded was killed, '
                              'most often for want of memory: encode first, with kotrans-encode --workers 2 '
-                             '(shards: kotrans-encode-shards)') from None
+                             f'(shards: kotrans-encode-shards){own}') from None
         finally:
             for f in waiting: f.cancel()
 
@@ -350,7 +358,8 @@ def encode_files(
 )->EncodedCorpus: # Mapped from its files
     "Encode two parallel files, unless `folder` holds just that already"
     _check_workers(workers)
-    (src_sum,lines),(tgt_sum,tgt_lines) = _scan(src_file),_scan(tgt_file)
+    files = src_file,tgt_file
+    (src_sum,lines),(tgt_sum,tgt_lines) = scans = [*map(_scan, files)]
     if lines!=tgt_lines:
         raise InputError(f'{src_file} has {lines:,} lines, {tgt_file} has {tgt_lines:,}: line n of one must translate '
                          'line n of the other, so make both again with kotrans-split-data')
@@ -358,11 +367,14 @@ def encode_files(
     key = dict(src=src_sum, tgt=tgt_sum, **prints, max_len=max_len)
     tokenizers = src_tokenizer,tgt_tokenizer
     if (current := current_corpus(folder, key, tokenizers)) is not None: return current
-    encoded = encode_chunks(_line_chunks(src_file, tgt_file, chunk), *tokenizers, max_len, workers)
+    encoded = encode_chunks(_line_chunks(*files, chunk), *tokenizers, max_len, workers)
     look = dict(unit=' pairs', unit_scale=True, desc=f'encoding {Path(folder).name}', disable=not progress, leave=False)
     with tqdm(total=lines, **look) as bar:
         def counted():
             for part in encoded: yield part; bar.update(part[-1])
+            for file,scan in zip(files, scans):
+                if _scan(file)==scan: continue
+                raise InputError(f'{file}: changed since it was first read; start again when nothing writes to it')
         return write_corpus(folder, counted(), key, tokenizers)
 
 # %% ../nbs/27_encoding.ipynb #8b8cb280

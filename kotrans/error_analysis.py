@@ -217,7 +217,7 @@ def speech_style(
 )->str: # One of `SPEECH_STYLES`
     "Tell the style of speech by the ending; what has no ending is plain"
     parts = [p for p in re.split(r'(?<=[.?!…])\s+', source) if re.search('[가-힣]', p)]
-    last = re.sub('[^가-힣]+$', '', parts[-1]) if parts else ''
+    last = re.match('.*[가-힣]', parts[-1], re.S)[0] if parts else ''
     if last.endswith(('니다', '니까', '시다')) and _closes_with_b(last, 3) or last.endswith('시오'): return 'formal'
     if last.endswith(('요', '죠')): return 'polite'
     return 'written' if last.endswith('다') else 'plain'

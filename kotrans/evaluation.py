@@ -430,9 +430,11 @@ def _checked_model(path):
                 config=config.to_dict())
 
 # %% ../nbs/50_evaluation.ipynb #5b00ebbc
-def _translated(path, test, device, resamples, how):
+def _translated(path, about, test, device, resamples, how):
     "The `System` of a checkpoint, with its perplexity"
     model,config,src,tgt = restore(path, device)
+    if _checked_model(path)!=about:
+        raise InputError(f'{printable(path, 200)}: was replaced while it was evaluated; evaluate it again, or a copy')
     texts = [[normalise(s) for s in side] for side in (test.sources, test.references)]
     losses = sentence_losses(model, corpus := encode_corpus(*texts, src, tgt, config.max_len))
     scores = {}
@@ -440,7 +442,8 @@ def _translated(path, test, device, resamples, how):
     translator = Translator(model, src, tgt, max_len=config.max_len, **how)
     start = time.perf_counter()
     outputs = translator.translate(test.sources)
-    return System(str(path), outputs, dict(seconds=time.perf_counter()-start), scores)
+    about = dict(seconds=time.perf_counter()-start) | about | dict(decoding=how)
+    return System(str(path), outputs, about, scores)
 
 # %% ../nbs/50_evaluation.ipynb #90db2a6c
 def _systems(checkpoints, files, test, device, resamples, how):
@@ -449,8 +452,7 @@ def _systems(checkpoints, files, test, device, resamples, how):
     found = []
     for path,about in models.items():
         notify(f'translating {len(test.sources):,} sentences with {printable(path, 200)}', file=sys.stderr)
-        found.append(_translated(path, test, device, resamples, how))
-        found[-1].about |= about | dict(decoding=how)
+        found.append(_translated(path, about, test, device, resamples, how))
     return found + given
 
 # %% ../nbs/50_evaluation.ipynb #fe8f7ce0

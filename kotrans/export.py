@@ -11,7 +11,7 @@ __all__ = ['FORMATS', 'WEIGHTS', 'CONFIG', 'SOURCE', 'TARGET', 'NOTE', 'EXPORT_V
            'check_huggingface', 'parity_table', 'push', 'export']
 
 # %% ../nbs/60_export.ipynb #d235ae96
-import importlib,json,os,re,shutil,sys,tempfile,warnings
+import importlib,io,json,os,re,shutil,sys,tempfile,warnings
 from contextlib import contextmanager
 from dataclasses import fields
 from importlib import resources
@@ -26,8 +26,9 @@ from .corpora import SOURCES,embedded_corpus
 from .encoding import read_header
 from .evaluation import markdown_text,read_evaluations,score_table
 from .fast_decoding import SearchOptions
-from .files import InputError,atomic_write,file_sha256,notify,printable,temp_folder,write_json
-from .formats import import_extra,json_value,text_lines
+from .files import (InputError,atomic_write,file_sha256,iter_lines,notify,printable,remove_temp_files,
+                           temp_folder,write_json)
+from .formats import import_extra,json_value
 from .masking import pad_ids
 from .packing import PackedTransformer
 from .pipeline import sample_pairs
@@ -155,10 +156,11 @@ _NOTE = record(dict(export=text_upto(100), format=text_upto(100), kotrans=text_u
 # %% ../nbs/60_export.ipynb #4ad2bfcc
 def _small_json(path):
     "The object in a JSON file of at most a megabyte"
-    try: size = path.stat().st_size
+    try:
+        with open(path, 'rb') as f: text = f.read(2**20+1)
     except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror}); {_AGAIN}') from None
-    if size>2**20: raise InputError(f'{path}: too large for what it should be ({size:,} bytes); {_AGAIN}')
-    value = json_value('\n'.join(text_lines(path)), path)
+    if len(text)>2**20: raise InputError(f'{path}: too large for what it should be (over 1 MiB); {_AGAIN}')
+    value = json_value('\n'.join(iter_lines(io.BytesIO(text), path)), path)
     if not isinstance(value, dict): raise InputError(f'{path}: holds no object; {_AGAIN}')
     return value
 
@@ -177,7 +179,7 @@ def read_export_note(
         if Path(name).is_absolute() or '..' in Path(name).parts:
             raise InputError(f'{path}: names a file {printable(name, 100)} that is not in its folder')
         if name!='README.md' and file_sha256(path.parent/name)!=sha:
-            raise InputError(f'{path.parent/name}: differs from what was exported (SHA-256); {_AGAIN}')
+            raise InputError(f'{path.parent/printable(name, 100)}: differs from what was exported (SHA-256); {_AGAIN}')
     return note
 
 # %% ../nbs/60_export.ipynb #790222a7
@@ -476,6 +478,16 @@ def _keep_others(path):
         if name in ('README.md', 'LICENSE') and file_sha256(f)!=files.get(name):
             raise InputError(f'{path}: its {name} was edited; move it away')
 
+# %% ../nbs/60_export.ipynb #60e0a003
+def _put_back(path):
+    "Let an export that stepped aside for a killed process step back to `path`, or remove it if the new one is there"
+    remove_temp_files(path.parent, path.name)
+    for old in path.parent.glob('.*.old'):
+        if not re.fullmatch(rf'\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.\d+\.old', old.name): continue
+        if old.with_suffix('.tmp').exists(): continue           # its process lives
+        if not path.exists(): os.replace(old, path)
+        elif (path/NOTE).is_file(): shutil.rmtree(old, ignore_errors=True)
+
 # %% ../nbs/60_export.ipynb #60d10021
 @contextmanager
 def new_folder(
@@ -484,6 +496,7 @@ def new_folder(
 ): # Yields the `Path` of an empty folder that will be renamed to `path`
     "Make a folder that appears under its name when it is whole, or not at all"
     path = Path(path).resolve()
+    _put_back(path)
     _in_the_way(path, overwrite)
     with temp_folder(path) as made:
         new = made/'new'
@@ -681,8 +694,8 @@ def _generated(theirs, tokenizer, sentences, beam_size):
 @torch.inference_mode()
 def _logit_difference(ours, theirs, sources, targets):
     "Largest difference of the logits of `sources` and `targets`, lists of ids with their marks"
-    src,tgt = pad_ids(sources),pad_ids(targets)
-    a = ours(src, tgt)
+    src,tgt,device = pad_ids(sources),pad_ids(targets),next(ours.parameters()).device
+    a = ours(src.to(device), tgt.to(device)).cpu()
     b = theirs(input_ids=src, attention_mask=(src!=PAD).long(), decoder_input_ids=tgt).logits[..., :a.size(-1)]
     return float((a-b).abs()[tgt!=PAD].max())
 
@@ -705,7 +718,7 @@ def check_huggingface(
     some = slice(0, 32)
     sources = [ids+[EOS] for ids in ours.src_tokenizer.encode(sentences[some])]
     targets = [[BOS]+ids for ids in ours.tgt_tokenizer.encode(said[some])]
-    worst = _logit_difference(model_of(ours)[0].cpu(), theirs, sources, targets)
+    worst = _logit_difference(model_of(ours)[0], theirs, sources, targets)
     return dict(sentences=len(sentences), identical=sum(a==b for a,b in zip(found, said)), worst=worst, what='logits')
 
 # %% ../nbs/60_export.ipynb #eb22ec65
@@ -718,6 +731,12 @@ def _loaded(path):
     translator.config = config
     known = corpus_of(config, (src, tgt), state.get('corpus', ''))
     return translator, state | dict(provenance=known | state.get('provenance', {}))
+
+# %% ../nbs/60_export.ipynb #60e0a002
+def _checksum(path):
+    "The checksum of a model, or nothing if there is none, which is told where it is read"
+    file = model_file(path)
+    return file_sha256(file) if file.is_file() else ''
 
 # %% ../nbs/60_export.ipynb #60d10031
 def _export_one(name, folder, translator, about, records, overwrite):
@@ -806,6 +825,8 @@ def _about(checkpoint, translator, state, licence, quantize, folder):
                 quantize=quantize)
 
 # %% ../nbs/60_export.ipynb #60d10042
+_EARLIER = '; what is there is of an earlier export'
+
 def _write_all(names, every, folder, quantize, write, compare):
     "Write and compare formats, in `folder` or in one that goes again; rows for `parity_table`"
     rows = []
@@ -815,8 +836,7 @@ def _write_all(names, every, folder, quantize, write, compare):
             try: write(name, place)
             except InputError as e:
                 if not every: raise
-                old = '; what is there is of an earlier export' if os.path.exists(place/NOTE) else ''
-                rows.append((name, quantize, 0, f'{e}{old}')); continue
+                rows.append((name, quantize, 0, f'{e}{_EARLIER if os.path.exists(place/NOTE) else ""}')); continue
             if folder: notify(f'wrote {place} ({_megabytes(place):.1f} MB)')
             try: found = compare(name, place)
             except InputError as e:
@@ -831,6 +851,16 @@ def _tell(rows, check):
     if check: return print(parity_table(rows))
     for name,_,_,why in rows:
         if isinstance(why, str): notify(f'not written: {name}: {why}', file=sys.stderr)
+
+# %% ../nbs/60_export.ipynb #60e0a007
+def _all_there(rows):
+    "Raise an `InputError` if no format was written, or if one of an earlier export is still in its place"
+    missing = {name: why for name,_,size,why in rows if not size}
+    stale = [name for name,why in missing.items() if why.endswith(_EARLIER)]
+    if stale:
+        raise InputError(f"format all: not replaced, so still of an earlier export: {', '.join(stale)}; "
+                         'the lines above say why; mend that, or remove the folder')
+    if len(missing)==len(rows): raise InputError('format all: none could be written; the lines above say why')
 
 # %% ../nbs/60_export.ipynb #60d10045
 def _sentences(n):
@@ -882,8 +912,10 @@ def export(
         kotrans-export --push-to kim/korean-english --dry-run korean-english
     """
     _check_wanted(folder, format, check, push_to, dry_run)
+    before = _checksum(checkpoint)
     translator,state = _loaded(checkpoint)
     about = _about(checkpoint, translator, state, licence, quantize, folder)
+    if about['model']['sha256']!=before: raise InputError(f'{checkpoint}: was replaced while it was read; export again')
     records = _recorded(log_file)
     sentences = _sentences(max_samples) if check else []
     def write(name, place):
@@ -892,7 +924,9 @@ def export(
     def compare(name, place):
         return format_functions(name)[1](translator, place, sentences, quantize, beam_size) if check else {}
     every = format=='all'
-    _tell(_write_all([*FORMATS] if every else [format], every, folder, quantize, write, compare), check)
+    rows = _write_all([*FORMATS] if every else [format], every, folder, quantize, write, compare)
+    _tell(rows, check)
+    _all_there(rows)
     if push_to:
         address = push(folder, push_to, private, dry_run)
         if not dry_run: notify(f'uploaded to {address}')

@@ -18,10 +18,11 @@ from .formats import import_extra
 from .special_ids import BOS,PAD
 from .layers import sinusoidal_encoding
 from .transformer import Transformer
-from .decoding import Hypothesis
+from .decoding import Hypothesis,enough_ended
 from .fast_decoding import SearchOptions
 from .tokenizer import Tokenizer
 from .checkpoint import restore
+from .export import read_export_note
 
 # %% ../nbs/61_export_ctranslate2.ipynb #61c00006
 def _ctranslate2(what):
@@ -145,7 +146,7 @@ def export_ctranslate2(
                 usage=MORPHEME_USAGE if pair[0].morphemes else USAGE)
 
 # %% ../nbs/61_export_ctranslate2.ipynb #61c00031
-PATIENCE = 3 # How many times the beam's width of ended hypotheses a search waits for, where there is a length penalty
+PATIENCE = 3 # Without `beam_patience`, and with a length penalty: wait until so many times the beam's width have ended
 
 # %% ../nbs/61_export_ctranslate2.ipynb #29583845
 def check_options(
@@ -220,9 +221,10 @@ def _check_vocabularies(folder, tokenizers):
 def _hypotheses(self:CTranslate2Model, ids, o, longest, forbidden=None):
     "What the engine finds for each source, best first or not: `Hypothesis`es, `score` being the log-probability"
     size = 1 if o.method=='greedy' else o.beam_size
-    patience = 1 if size==1 or not o.length_penalty and o.n_best==1 else PATIENCE
+    first = size==1 or not o.length_penalty and o.n_best==1
+    most = enough_ended(size, o.n_best, o.beam_patience or (1 if first else PATIENCE))
     found = self.translator.translate_batch([[self.words[i] for i in row] for row in ids], beam_size=size,
-        patience=patience, num_hypotheses=1 if patience==1 else round(size*patience), length_penalty=0,
+        patience=most/size, num_hypotheses=1 if first else most, length_penalty=0,
         max_decoding_length=longest, min_decoding_length=0, max_input_length=0, return_scores=True,
         return_end_token=True, suppress_sequences=forbidden)
     return [[self._hypothesis(*h) for h in zip(f.hypotheses, f.scores)] for f in found]
@@ -289,6 +291,7 @@ def open_model(
         raise InputError(f'device {printable(device)}: engine ctranslate2 is for the CPU; take --engine torch there')
     folder = Path(path)
     if not (folder/'model.bin').exists(): return restore(path, 'cpu')
+    read_export_note(folder)              # compares the files with their checksums, where there are any
     note,files = _note(folder),[folder/'source.spm', folder/'target.spm']
     src,tgt = map(Tokenizer, files)
     return folder, SimpleNamespace(max_len=note['max_len']), src, tgt
@@ -327,7 +330,8 @@ def check_ctranslate2(
     model,_,*pair = open_model(folder)
     method = dict(method='greedy') if beam_size==1 else dict(method='beam', beam_size=beam_size)
     ours.options = theirs.options = SearchOptions(**method, length_penalty=translator.options.length_penalty,
-                                                  length_norm=translator.options.length_norm)
+                                                  length_norm=translator.options.length_norm,
+                                                  beam_patience=translator.options.beam_patience)
     ours.pool = theirs.pool = None
     theirs.engine,theirs.model = 'ctranslate2',CTranslate2Model(model, pair, threads=torch.get_num_threads())
     both = [[(c[0].text, c[0].score) for c in t.candidates(sentences)] for t in (ours, theirs)]

@@ -585,9 +585,9 @@ def load_onnx(
     **options # What `Translator` takes beside the model; `max_len` is that of the note, if not given
 )->Translator: # Its arithmetic is onnxruntime's
     "A translator made of exported files alone"
+    options = dict(max_len=_kept_max_len(folder)) | options                  # compares the files before they are read
     tokenizers = (Tokenizer(Path(folder)/f'{n}.spm') for n in ('source', 'target'))
-    model = OnnxModel(folder, threads)
-    return Translator(model, *tokenizers, **(dict(max_len=_kept_max_len(folder)) | options))
+    return Translator(OnnxModel(folder, threads), *tokenizers, **options)
 
 # %% ../nbs/62_export_onnx.ipynb #0e620061
 def check_onnx(

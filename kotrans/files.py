@@ -12,7 +12,6 @@ __all__ = ['STDOUT', 'InputError', 'nearest', 'printable', 'drop_stream', 'notif
 import difflib,errno,hashlib,io,json,os,re,secrets,shutil,stat,sys,unicodedata
 from contextlib import contextmanager,suppress
 from pathlib import Path
-from filelock import FileLock,Timeout
 
 # %% ../nbs/01_files.ipynb #a42e3bef
 class InputError(ValueError):
@@ -417,15 +416,16 @@ def file_sha256(
     "The SHA-256 checksum of a file, as `sha256sum` prints it"
     try:
         with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-    except OSError as e: raise InputError(f'{path}: cannot be read ({e.strerror})') from None
+    except (OSError, ValueError) as e:                    # the latter for a name that no file can have
+        raise InputError(f'{printable(path, 400)}: cannot be read ({getattr(e, "strerror", None) or e})') from None
 
 # %% ../nbs/01_files.ipynb #9d02f7c1
 @contextmanager
 def temp_folder(
     target, # The folder or file that will be made of what is in it
-): # Yields its `Path`, beside `target`
+): # Yields its `Path`, beside `target` or what that leads to
     "Make a temporary folder, which is removed in the end; those of processes that were killed go, too"
-    target = Path(target)
+    target = Path(os.path.realpath(target))                 # a link may lead to another disk
     remove_temp_files(target.parent, target.name)
     made = target.with_name(f'.{target.name}.{secrets.token_hex(4)}.{os.getpid()}.tmp')
     made.mkdir(parents=True)
@@ -440,20 +440,23 @@ def temp_folder(
 def locked(
     path, # The lock file, such as `checkpoints/.lock`; its folder is made
     what:str, # What it protects, for the message
-):
+    over=None, # `threading.Event` until which to wait for another process that holds it; without one: not at all
+): # Yields whether it had to wait
     "Hold a lock that ends with this process; an `InputError` if another process holds it"
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
-    try: lock.acquire()
-    except Timeout:
-        raise InputError(f'{what}: another process is writing there; wait until it ends, '
-                         'or name another place') from None
-    except (OSError, NotImplementedError) as e:             # the latter from older versions of filelock
-        if getattr(e, 'errno', errno.ENOSYS) not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS): raise
-        raise InputError(f'{path}: this file system has no locks; name a place on another one') from None
-    try: yield
-    finally: lock.release()
+    path,waited = Path(path),False
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'ab') as lock:                      # closing it ends the lock
+            try: mine = lock_file(lock)
+            except OSError as e:
+                if e.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS): raise
+                raise InputError(f'{path}: this file system has no locks; name a place on another one') from None
+            if mine: yield waited; return
+        if over is None or over.is_set():
+            raise InputError(f'{what}: another process is writing there; wait until it ends, or name another place')
+        if not waited: notify(f'{what}: another process is writing there; waiting', file=sys.stderr)
+        waited = True
+        over.wait(.1)
 
 # %% ../nbs/01_files.ipynb #4b077e79
 def stable_share(

@@ -315,7 +315,7 @@ def _no_column(names, found, wanted, side, where):
                       f"{there or 'none'}; name them with --columns ko=NAME,en=NAME")
 
 # %% ../nbs/20_formats.ipynb #15820a02
-def _plain(name): return unicodedata.normalize('NFC', name).strip()
+def _plain(name): return (unicodedata.normalize('NFC', name) if len(name)<1000 else name).strip()
 
 # %% ../nbs/20_formats.ipynb #ff6c8930
 def choose_columns(
@@ -344,12 +344,19 @@ def field_text(
     if '\0' in value: raise InputError(f'{where}: holds a zero byte')
     try: value.encode()
     except UnicodeEncodeError: raise InputError(f'{where}: holds half a character (a lone surrogate)') from None
-    return re.sub(r'[ \t]*[\r\n]+[ \t]*', ' ', value)
+    if '\n' not in value and '\r' not in value: return value
+    lines = re.split('[\r\n]+', value)
+    lines[:-1] = [line.rstrip(' \t') for line in lines[:-1]]
+    lines[1:] = [line.lstrip(' \t') for line in lines[1:]]
+    return ' '.join(lines)
 
 # %% ../nbs/20_formats.ipynb #1e6b3119
 def _csv_separator(lines, columns, where):
     "The separator of a CSV file, and how many lines come before its header"
-    if lines and (said := re.fullmatch('"?sep=(.)"?', lines[0].strip(' '), re.I)): return said[1],1
+    if lines and (said := re.fullmatch('"?sep=(.)"?', lines[0].strip(' '), re.I)):
+        if said[1] in '"\r': raise InputError(f'{where}: {printable(said[0])} names no sign that can separate fields; '
+                                              'write one that does, such as sep=;')
+        return said[1],1
     header = next((line for line in lines if line.strip()), '')
     for separator in ',;\t|':
         try: choose_columns(next(csv.reader([header], delimiter=separator)), columns, where); return separator,0
@@ -492,25 +499,28 @@ def xml_events(
         raise InputError(f'{name}: not XML in UTF-8 or UTF-16 ({printable(e)})') from None
 
 # %% ../nbs/20_formats.ipynb #cdb929f4
-_BREAKS,_BREAK = ('lb', 'pb', 'cb'),re.compile(r'\s*<?br\d*\s*/?>?\s*', re.I)  # types of codes that part words; HTML's
+_BREAKS,_BREAK = ('lb', 'pb', 'cb'),re.compile(r'<?br\d*\s*/?>?', re.I)  # types of codes that part words; HTML's
 _CODES = {'bpt', 'ept', 'it', 'ph', 'ut'}      # elements of a segment that hold no text, but for `sub` in them
 
 # %% ../nbs/20_formats.ipynb #3b4bd873
 def _tmx_units(file):
     "The units of a translation memory: lists of language and text, which is `None` where there is no segment"
-    unit,variant,coded = None,None,[]          # `coded`: for each open tag of the segment, is it code?
+    unit,variant,coded,code = None,None,[],[]  # `coded`: for each open tag of the segment, is it code?
     number,size,name,most = 0,0,printable(file, 200),allowed(MAX_LINE_BYTES)
     with open_bytes(file, utf16=True, free=2**20) as f:
         for kind,what,*more in (e for events in xml_events(f, name) for e in events):
             size += 100 if kind else len(what)
             if unit is not None and size>most: raise too_much(f'{name}, unit {number}: without an end')
             if coded:
+                if kind and coded[-1] and _BREAK.fullmatch(''.join(code).strip()) and variant[1][-1:]!=[' ']:
+                    variant[1].append(' ')
+                if kind: code = []
                 if kind=='<':
                     if what in _CODES and more[0].get('type') in _BREAKS: variant[1].append(' ')
                     coded.append(what in _CODES or coded[-1] and what!='sub')
                 elif kind=='>': coded.pop()
                 elif not coded[-1]: variant[1].append(what)
-                elif _BREAK.fullmatch(what) and variant[1][-1:]!=[' ']: variant[1].append(' ')
+                else: code.append(what)
             elif not kind: continue
             elif kind=='<' and what=='tu': number += 1; unit,size = [],0
             elif unit is None: continue
@@ -554,16 +564,20 @@ def read_tmx(
 # %% ../nbs/20_formats.ipynb #3194c175
 _PO_LINE = re.compile(r'\s*(#.*|((msgctxt|msgid|msgid_plural|msgstr(\[\d+\])?)\s*)?"[^"\\]*(\\.[^"\\]*)*"\s*)?')
 _PO_ENDS = re.compile(r'[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')      # end a line for `polib`, not for us
-_MAX_MESSAGE = 2**20                            # characters in the lines of a message
+_MAX_MESSAGE = 2**20                            # characters in the lines of a message, its comments among them
 
 # %% ../nbs/20_formats.ipynb #c3c258c3
 def _po_catalogue(file):
     "A message catalogue, as `polib` reads it"
     lines = [_PO_ENDS.sub(' ', line) for line in text_lines(file)]
-    file,size,most = printable(file, 200),0,allowed(_MAX_MESSAGE)
+    file,size,whole,most = printable(file, 200),0,False,allowed(_MAX_MESSAGE)
     for number,line in enumerate(lines, 1):
-        size = size+len(line) if line.startswith('"') else len(line)
-        if size>most: raise too_much(f'{file}, line {number}: a message of more than {most:,} characters')
+        said = line.strip().removeprefix('#~').lstrip()
+        if said.startswith('msgstr'): whole = True
+        elif whole and said and said[0]!='"': size,whole = 0,False         # the next message, or a comment on it
+        if said: size += len(line)+50                                      # a short line takes `polib` time, too
+        if size>most: raise too_much(f'{file}, line {number}: a message of more than {most:,} characters, where each '
+                                     f'line counts as 50 more')
         if not _PO_LINE.fullmatch(line): raise InputError(f'{file}, line {number}: not a PO file (neither a comment '
                                                           f'nor a keyword with a quoted text)')
     while lines and not re.match(r'\s*("|msg|#~)', lines[-1]): lines.pop()        # comments on nothing
@@ -705,13 +719,17 @@ def _sheet_pairs(archive, columns, name):
     sheet,table = _first_sheet(archive, name)
     strings = ([text for _,start,text in _strings(_part_events(archive, table, name), ('si',), name) if start is None]
                if table in archive.namelist() else [])
-    chosen = None
+    chosen,size = None,0
     for number,cells in _rows(_part_events(archive, sheet, name), strings, name):
         where = f'{name}, row {number}'
         if chosen is None:
             names = [*cells.values()]
             chosen = [[*cells][names.index(c)] for c in choose_columns(names, columns, where)]
-        else: yield tuple(field_text(cells.get(column, ''), where) for column in chosen)
+            continue
+        pair = tuple(field_text(cells.get(column, ''), where) for column in chosen)
+        size += sum(map(len, pair))
+        refuse_bomb(archive.fp.count, size, name, 2**26)
+        yield pair
 
 # %% ../nbs/20_formats.ipynb #62c54129
 def read_xlsx(

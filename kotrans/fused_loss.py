@@ -9,7 +9,7 @@ __all__ = ['FusedLinearCrossEntropy', 'from_hidden', 'FusedModelWithLoss']
 import math
 import torch
 from torch import nn,Tensor
-from .fast_linear import product,product_of_columns
+from .fast_linear import FastLinear,product,product_of_columns
 from .label_smoothing import LabelSmoothingLoss,LossSums,entropy
 from .masking import padding_mask,target_mask
 from .checkpoint import MODELS
@@ -138,5 +138,13 @@ def _can_fuse(model, criterion):
     "Whether the logits of `model` are its hidden states times a matrix, and the loss is the one of this book"
     base = next((c for c in type(model).__mro__ if (c.__module__, c.__name__) in MODELS.values()), None)
     if base is None or type(criterion) is not LabelSmoothingLoss: return False
-    own = any(getattr(type(model), f) is not getattr(base, f) for f in ('forward', 'decode', 'hidden_states'))
-    return not own and isinstance(model.output_proj, nn.Linear) and model.output_proj.bias is None
+    last,methods = model.output_proj,('forward', 'decode', 'hidden_states')
+    own = any(getattr(type(model), f) is not getattr(base, f) or f in vars(model) for f in methods)
+    return not own and _plain_linear(last) and not _has_hooks(model)
+
+_HOOKS = '_forward_hooks','_forward_pre_hooks','_backward_hooks','_backward_pre_hooks'
+def _has_hooks(m): return any(getattr(m, hooks) for hooks in _HOOKS)
+
+def _plain_linear(m):
+    "Whether a layer is nothing but a product with its weight"
+    return type(m) in (nn.Linear, FastLinear) and m.bias is None and 'forward' not in vars(m) and not _has_hooks(m)

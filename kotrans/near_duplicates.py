@@ -111,9 +111,11 @@ class NearIndex:
 def add(self:NearIndex,
     keys:tuple, # `alnum_key` of each text of a group
     places, # Where it stands in the table, and the tags, `[2, 16]`
+    mark:str='', # What must be equal besides
 ):
     "Remember a group"
-    self.exact.setdefault(keys, len(self.added)); self.added.append(keys)
+    group = (*keys, mark)
+    self.exact.setdefault(group, len(self.added)); self.added.append(group)
     at,tags = places
     self.table[at],self.tags[at] = len(self.added),tags
 
@@ -129,14 +131,14 @@ def _met(self:NearIndex, places):
 def find(self:NearIndex,
     keys:tuple, # `alnum_key` of each text of a group
     places, # Where it stands in the table, and the tags, `[2, 16]`
-    same=lambda i: True, # What else must hold of group number `i`
-)->int|None: # Number of an added group of which each text is near to its counterpart, or nothing
+    mark:str='', # What must be equal besides
+)->int|None: # Number of an added group with this mark, of which each text is near to its counterpart, or nothing
     "Look for a near-duplicate: equal keys first, then the candidates, the earliest first"
     if not any(keys): return None
-    if keys in self.exact: return self.exact[keys]
+    if (group := (*keys, mark)) in self.exact: return self.exact[group]
     for i in sorted({*self._met(places).tolist()}-{0}):
-        alike = zip(keys, self.added[i-1])
-        if same(i-1) and all(key_similarity(a, b)>=self.threshold for a,b in alike): return i-1
+        *others,other_mark = self.added[i-1]
+        if mark==other_mark and all(key_similarity(a, b)>=self.threshold for a,b in zip(keys, others)): return i-1
 
 # %% ../nbs/24_near_duplicates.ipynb #9dd4cb1d
 def near_copies(
@@ -151,12 +153,24 @@ def near_copies(
         hit = (index._met(places)>0).any(1).tolist()      # most have no band in common with any
         for k,key in enumerate(keys):
             if hit[k]: i = index.find(key, places[k])
-            else: i = index.exact.get(key) if key[0] else None
+            else: i = index.exact.get((*key, '')) if key[0] else None
             out.append(None if i is None else held[i])
     return out
 
 # %% ../nbs/24_near_duplicates.ipynb #f7dcd16e
-def _digits(pair): return [re.findall(r'\d', s) for s in pair]
+_SIGNS = '$€£¥₩%‰°℃℉㎀-㏟+×÷'                                    # what is counted, and how
+_FIGURES = re.compile(rf'''(?<!\w)[-−–](?=[$€£¥₩]?\d)              # a minus, not a hyphen or the line of a range
+                         | (?:(?<![\w.])\.)?\d+(?:[.,:/]\d+)*       # .5, 1.10, 7:30, 1/2
+                         | [{_SIGNS}] | (?<=\w)\#                   # 5%, C++, C#''', re.X)
+_HAS_FIGURES,_THOUSANDS = re.compile(rf'[\d{_SIGNS}#]'),re.compile(r'(?<=\d),(?=\d{3}(?!\d))')
+
+def _figures(text):
+    "The figures of `text` as they are written, but for the comma of thousands"
+    if not _HAS_FIGURES.search(text): return ''
+    return ' '.join(_FIGURES.findall(_THOUSANDS.sub('', text))).replace('−', '-').replace('–', '-')
+
+# %% ../nbs/24_near_duplicates.ipynb #f7dcd171
+def _mark(pair): return '|'.join(('?' if '?' in pair[1] else '', *map(_figures, pair)))
 
 # %% ../nbs/24_near_duplicates.ipynb #8b550a8a
 def near_duplicates(
@@ -166,9 +180,7 @@ def near_duplicates(
     "Find pairs of which both sides were nearly there before"
     index,kept,out = NearIndex(threshold),[],[]
     for pair,(keys,places) in zip(pairs, _with_places(pairs)):
-        group = (*keys, '?' if '?' in pair[1] else '')     # questions are near to questions only
-        digits = _digits(pair)
-        i = index.find(group, places, lambda i: digits==_digits(kept[i])) if any(keys) else None
-        if i is None: index.add(group, places); kept.append(pair)
+        i = index.find(keys, places, mark := _mark(pair))
+        if i is None: index.add(keys, places, mark); kept.append(pair)
         out.append(None if i is None else kept[i])
     return out

@@ -34,6 +34,7 @@ class NoamLR(LRScheduler):
         last_epoch:int=-1, # Steps already made, less one; -1 starts anew
     ):
         self.d_model,self.warmup_steps,self.factor = d_model,warmup_steps,factor
+        for group in optimizer.param_groups: group.setdefault('initial_lr', group['lr'])   # PyTorch asks for it
         super().__init__(optimizer, last_epoch)
 
     def load_state_dict(self,

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from .files import InputError,notify
 from .special_ids import BOS,EOS,PAD
-from .fast_linear import onednn,use_onednn
+from .attention import MultiHeadAttention
+from .fast_linear import FastAddNorm,FastDropout,FastLinear,keep_freed_memory,onednn,use_onednn
+from .layers import AddNorm,DecoderLayer,EncoderLayer,FeedForward,PositionalEncoding,TokenEmbedding
 from .masking import padding_mask
-from .fast_linear import keep_freed_memory
 from .transformer import Transformer
 
 # %% ../nbs/42_packing.ipynb #b0d1f1a8
@@ -247,7 +248,7 @@ def grow(self:PackedCache,
 class PackedTransformer:
     "A `Transformer`'s weights laid out for decoding, with its `encode` and `step`"
     def __init__(self,
-        model:Transformer, # In `eval` mode; later changes of its weights are not seen here
+        model:Transformer, # In `eval` mode; once its weights have changed, `encode` is an `InputError`
         int8:bool=False, # Multiply in 8 bits, on a CPU
     ):
         self.model,self.heads,self.int8 = model,model.decoder[0].self_attn.num_heads,int8
@@ -257,6 +258,19 @@ class PackedTransformer:
         keys_values = [p for l in model.decoder for p in (l.cross_attn.k_proj, l.cross_attn.v_proj)]
         self.source = _linear(*_joined(*keys_values), int8)
         self.output = output_linear(model.output_proj.weight, model.output_proj.bias, int8)
+        self.packed_from = [(m._parameters, name, p, _version(p)) for m in model.modules()
+                            for name,p in m._parameters.items() if p is not None]
+
+# %% ../nbs/42_packing.ipynb #42c1a001
+def _version(p):
+    "The place of a parameter in memory, and how often it was changed there, as far as PyTorch counts that"
+    return p.data_ptr(), 0 if p.is_inference() else p._version
+
+@patch
+def _check_unchanged(self:PackedTransformer):
+    "Raise an `InputError` if a weight of the model was changed or replaced after it was packed"
+    if any(now.get(name) is not p or _version(p)!=v for now,name,p,v in self.packed_from):
+        raise InputError('the model has changed since it was packed; pack it anew, or make the Translator anew')
 
 # %% ../nbs/42_packing.ipynb #704eeb52
 @patch
@@ -304,6 +318,7 @@ def encode(self:PackedTransformer,
     src_mask=None, # bool `[batch, 1, 1, src_len]`; made from `src` if `None`
 ): # memory `[batch, src_len, d_model]`
     "Encode the source, as `Transformer.encode` does"
+    self._check_unchanged()
     (b,n),h = src.shape,self.heads
     if src_mask is None: src_mask = padding_mask(src)
     squeeze,spread = _padding_out(src_mask)
@@ -396,10 +411,10 @@ def step(self:PackedTransformer,
 # %% ../nbs/42_packing.ipynb #9d5cb1be
 @torch.inference_mode()
 def pack(
-    model, # Any model; only a `Transformer` can be packed
+    model, # Any model, in `eval` mode; only a `Transformer` can be packed
     int8:bool=False, # Multiply in 8 bits, on a CPU
-    bf16:bool=False, # Multiply in bfloat16, on a CUDA GPU
-): # A `PackedTransformer`, or `model` itself where that would not give the same logits
+    bf16:bool=False, # Multiply in bfloat16, on a CUDA GPU, with a copy of the weights
+): # A `PackedTransformer`, of use until the weights change; `model` where that would not give the same logits
     "Lay a model's weights out for fast decoding; `int8` and `bf16` that can't be had are an `InputError`"
     first = next(iter(model.parameters()), torch.zeros(0))
     device = first.device
@@ -408,6 +423,8 @@ def pack(
     if int8 and not _int8_routines()[1]: raise InputError('int8: this build of torch has no 8-bit arithmetic')
     if int8 and first.dtype!=torch.float32:
         raise InputError(f'int8: for weights in float32, not in {first.dtype}; use model.float()')
+    if getattr(model, 'training', False) and any(isinstance(m, torch.nn.Dropout) and m.p for m in model.modules()):
+        raise InputError('the model is in training mode, where dropout changes what it says; call model.eval() first')
     keep_freed_memory()
     exact = _tried(model)
     if exact is None and (int8 or bf16):
@@ -418,14 +435,28 @@ def pack(
 # %% ../nbs/42_packing.ipynb #42ad7a84
 def _in_bf16(model): return deepcopy(model).to(torch.bfloat16)
 
+# %% ../nbs/42_packing.ipynb #42c1a002
+_METHODS = 'forward encode decode hidden_states embed init_cache step'.split() # Of a `Transformer`
+_PARTS = {EncoderLayer, DecoderLayer, MultiHeadAttention, FeedForward, AddNorm, FastAddNorm, TokenEmbedding,
+          PositionalEncoding, torch.nn.Linear, FastLinear, torch.nn.Dropout, FastDropout, torch.nn.LayerNorm,
+          torch.nn.Identity, torch.nn.ModuleList} # Classes of what a `Transformer` is made of
+
+def _known(model):
+    "Whether a model is a `Transformer` made of nothing but this book's parts, in this book's way"
+    if not isinstance(model, Transformer): return False
+    own = any(f in vars(model) or getattr(type(model), f) is not getattr(Transformer, f) for f in _METHODS)
+    return not own and all(type(m) in _PARTS for m in model.modules() if m is not model)
+
 # %% ../nbs/42_packing.ipynb #dd26f322
 def _tried(model):
     "`model` packed, if it can be and gives the same logits"
-    if not isinstance(model, Transformer): return None
+    if not _known(model): return None
     try:
-        packed,last = PackedTransformer(model),[len(e.weight)-1 for e in (model.src_embed, model.tgt_embed)]
-        same = torch.allclose(_three_steps(model, *last), _three_steps(packed, *last), rtol=1e-3, atol=1e-3)
-        return packed if same else None
+        last,half = [len(e.weight)-1 for e in (model.src_embed, model.tgt_embed)],model.output_proj.weight.itemsize<4
+        plain = deepcopy(model).float() if half else model
+        packed = PackedTransformer(plain)
+        if not torch.allclose(*(_three_steps(m, *last) for m in (plain, packed)), rtol=1e-3, atol=1e-3): return None
+        return PackedTransformer(model) if half else packed
     except torch.cuda.OutOfMemoryError: raise              # a RuntimeError, but not for what the model is
     except (AttributeError, IndexError, TypeError, RuntimeError, ValueError): return None
 

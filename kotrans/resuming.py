@@ -304,6 +304,7 @@ def differences(self:ResumableTrainer,
     if [tensor_to_bytes(t) for t in state['tokenizers']]!=[t.model_bytes for t in self.tokenizers]:
         found['tokenizers'] = f'other tokenizers than those in {c.vocab_dir}'
     saved,here = saved_config(state, type(c)).to_dict(),c.to_dict()
+    saved |= {k: state['config'].get(k) for k in state.get('own_fields', ())}     # which another class may lack
     other = [f'{k}={printable(repr(v))} (now {here.get(k)!r})' for k,v in saved.items()
              if k not in MAY_CHANGE and v!=here.get(k)]
     if other: found['config'] = f"another config: {', '.join(other)}"

@@ -126,7 +126,7 @@ def end_epoch(self:LoggingTrainer,
     start,row = self.run.elapsed,dict(epoch=self.epochs_done(), step=self.step) | row | dict(lr=self.lr)
     with self.averaged():
         if self.validation_due(): row |= self.evaluate()
-        self.run.history.append(row)
+        row = self.add_row(row)
         self.run.epoch_row = {}
         notes = self.keep_best(row)
     if 'valid_loss' in row:

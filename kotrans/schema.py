@@ -69,10 +69,12 @@ def check_values(
         if left<0 or depth>MAX_DEPTH:
             raise InputError(f'{printable(where)}: nested too deeply, or more than {MAX_VALUES:,} values')
         stack += [(place, v, depth+1) for place,v in _children(value, where)]
-        if not isinstance(value, torch.Tensor): continue
-        room -= _check_tensor(value, where)
-        if room<0: raise InputError(f'{where}: more numbers than the file has room for')
-        if numbers and not all_finite([value]): raise InputError(f'{where}: holds numbers that are not finite')
+        tensor = isinstance(value, torch.Tensor)
+        if tensor: room -= _check_tensor(value, where)
+        if type(value) is str: room -= len(value)
+        if room<0: raise InputError(f'{where}: more numbers or text than the file has room for')
+        if numbers and tensor and not all_finite([value]):
+            raise InputError(f'{where}: holds numbers that are not finite')
 
 # %% ../nbs/29_schema.ipynb #96ef8575
 def _shown(value):

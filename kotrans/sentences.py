@@ -88,10 +88,11 @@ _FOREIGN = re.compile('[^\x00-\x7f가-힣ㄱ-ㆎᄀ-ᇿ\u2000-\u206f\u3000-\u303
 # %% ../nbs/44_sentences.ipynb #1899dcc8
 def non_translatables(
     text:str, # A sentence
-    units:bool=True, # Read 만 and its like as units of numbers; otherwise as words
+    units:bool|set=True, # How `numbers` is to read 만 and its like
 )->list: # Pairs of a kind (`address`, `mail`, `file`, `number`, `character`) and the text, or the number's value
     "What of `text` must be found in its translation"
-    exact = [(m.lastgroup, m[0].rstrip('.,;:!?)]}>"\'')) for m in _EXACT.finditer(text)]
+    tail = '.,;:!?)]}>"\''
+    exact = [(m.lastgroup, m[0].rstrip(tail).removesuffix("'s").rstrip(tail)) for m in _EXACT.finditer(text)]
     rest = _EXACT.sub(' ', text)
     values = [('number', n) for n in sorted(numbers(rest, units), key=str)]
     return exact + values + [('character', c) for c in dict.fromkeys(_FOREIGN.findall(rest))]
@@ -103,9 +104,7 @@ def is_copied(
 )->list: # Triples: kind, what was to be copied, and whether it is there
     "Of what must not be translated in `src`, what is in `out`"
     said = {o for units in (True, False) for _,o in non_translatables(out, units)} | number_words(out)
-    def check(units): return [(k, o, o in said) for k,o in non_translatables(src, units)]
-    def missing(found): return sum(not ok for *_,ok in found)
-    return min(check(True), check(False), key=missing)
+    return [(k, o, o in said) for k,o in non_translatables(src, said)]
 
 # %% ../nbs/44_sentences.ipynb #7c518962
 def copy_recall(

@@ -792,7 +792,9 @@ def serve(
     # Lines
     split_sentences:bool=False, # Translate the sentences of a line one by one; needs pip install 'kotrans[morphemes]'
     copy:bool=True, # Leave lines as they are that have no words: numbers, addresses, signs
-    **options:SearchOptions|Limits, # How to search, and what to take on; n_best is the most that a request may ask for
+    # Search
+    n_best:int=1, # Most translations of a text that a request may ask for; 1 stands for as many as the beam has
+    **options:SearchOptions|Limits, # How to search, and what to take on
 ):
     """Translate Korean to English for browsers and programs: a page, and LibreTranslate's interface
 
@@ -802,6 +804,7 @@ def serve(
         kotrans-serve --checkpoint ko-en.pt --port 5000 --int8
         kotrans-serve --host 0.0.0.0 --rate 60 --max-characters 2000
     """
+    options |= dict(n_best=n_best)
     limits = Limits(**{f.name: options.pop(f.name) for f in fields(Limits) if f.name in options})
     for module in ('fastapi', 'uvicorn'): import_extra(module, "'kotrans[serve]'", 'kotrans-serve')
     SearchOptions(**options)                                    # what is wrong with them shows before a model is loaded

@@ -8,13 +8,14 @@ __all__ = ['shard_files', 'open_stream', 'shard_pairs', 'Shards', 'joined', 'enc
 # %% ../nbs/39_shards.ipynb #55ba3e5e
 import glob,hashlib,json,os,shutil,sys,threading
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from .batching import in_background,shuffled
 from .cleaning import checked_pairs
-from .files import InputError,file_sha256,notify,printable,read_lines,write_json
+from .files import InputError,locked,notify,printable,read_lines,write_json
 from .cli import run_command
 from .config import (CleaningConfig,EncodedFolder,ShardsFolder,TokensConfig,TransformerConfig,
                             VocabularyFolder,load_config)
@@ -22,6 +23,7 @@ from .corpora import error_cause,filled_row,find_hub,hub_commit,load_rows
 from .encoding import ARRAYS,EncodedCorpus,current_corpus,encode_chunks,open_corpus,write_corpus
 from .formats import COMPRESSED,found_pairs,import_extra,record_pair
 from .distributed import broadcast_from_rank0,is_main_process,rank_and_size
+from .splitting import sum_once
 from .tokenizer import load_tokenizers
 
 # %% ../nbs/39_shards.ipynb #d2bd7295
@@ -69,11 +71,13 @@ def open_stream(
     plain = path.startswith(('/', '.')) or path.endswith('/') or path.count('/')!=1
     if plain or Path(path).exists() or glob.has_magic(path):
         files = shard_files(path)
-        return files,[f'{Path(f).name} {file_sha256(f)}' for f in files]
+        return files,[*map(_file_name, files)]
     try: return _open_hub(path, revision)
     except InputError: raise
     except Exception as e:                          # datasets lets through whatever its parts raise
         raise InputError(f'{_no_folder(path)} cannot be opened ({error_cause(e)})') from None
+
+def _file_name(file): return f'{Path(file).name} {sum_once(file)}'
 
 def _no_folder(path):
     "The beginning of a message about `path`, which may be a folder that is written wrongly"
@@ -116,23 +120,42 @@ def shard_pairs(
     except Exception as e: raise InputError(f'{name}: cannot be read ({error_cause(e)})') from None
 
 # %% ../nbs/39_shards.ipynb #d7a1ff87
+def _is_told(o):
+    "Whether an entry of the notes is one of ours"
+    return (isinstance(o, dict) and isinstance(o.get('limits', {}), dict)
+            and all(isinstance(v, str) for name,v in o.items() if name!='limits'))
+
 def _notes(folder):
     "What encoding was told, for each path of shards; nothing if there is no such note, or it is not ours"
     try: notes = json.loads('\n'.join(read_lines(folder/'told.json')))
     except ValueError: return {}
-    good = isinstance(notes, dict) and all(isinstance(o, dict) and all(isinstance(v, str) for v in o.values())
-                                           for o in notes.values())
-    return notes if good else {}
+    return notes if isinstance(notes, dict) and all(map(_is_told, notes.values())) else {}
 
 def _place(path): return os.path.abspath(path) if Path(path).exists() or glob.has_magic(path) else path
 
 def _told(folder, path): return _notes(folder).get(_place(path), {})
 
-def _note(folder, path, columns, revision):
-    "Note what encoding was told, where it is news"
-    notes,told = _notes(folder),dict(columns=columns, revision=revision)
-    if notes.get(_place(path), dict(columns='', revision=''))!=told:
-        write_json(folder/'told.json', notes | {_place(path): told})
+def _note(folder, path, told, made):
+    "Note what encoding was told: where something was made, and where the note would say something else"
+    notes,silent = _notes(folder),{} if made else dict(columns='', revision='', limits=_USUAL)
+    if silent | notes.get(_place(path), {})!=told: write_json(folder/'told.json', notes | {_place(path): told})
+
+# %% ../nbs/39_shards.ipynb #39c0a002
+_USUAL = CleaningConfig().to_dict()                                 # limits that nobody asked for
+
+def _limits(config): return {name: getattr(config, name) for name in _USUAL}
+
+def _as_told(config, told, given, folder):
+    "`config` with the limits that encoding was told before; others count where they are `given`, else are refused"
+    if 'limits' not in told: return config
+    was = CleaningConfig.from_saved(told['limits'], folder/'told.json').to_dict()
+    asked = {name: v for name,v in _limits(config).items() if v!=_USUAL[name] or name in (given or ())}
+    other = [name for name,v in asked.items() if v!=was[name]]
+    if other and given is None:
+        old,new = (', '.join(f'{name}={o[name]!r}' for name in other) for o in (was, asked))
+        raise InputError(f'config field {other[0]}: the shards in {folder} were encoded with {old}; leave it out, '
+                         f'encode them with {new} by kotrans-encode-shards, or name another --encoded-dir')
+    return config.replace(**was | asked)
 
 # %% ../nbs/39_shards.ipynb #5205a7dc
 class Shards:
@@ -142,10 +165,12 @@ class Shards:
         tokenizers:tuple, # Source and target `Tokenizer`
         config:TransformerConfig, # `encoded_dir`, `max_len`, `columns`, cleaning, `shards_per_epoch`, `seed`
         workers:int=0, # Processes that encode; 0 takes one for each core
+        given=None, # Cleaning fields that count whatever encoding was told before; without: others are refused
     ):
-        self.path,self.tokenizers,self.config,self.workers = path,tokenizers,config,workers
+        self.path,self.tokenizers,self.workers = path,tokenizers,workers
         self.folder = Path(config.encoded_dir)/'shards'             # of encoded shards
         told = _told(self.folder, path)
+        self.config = _as_told(config, told, given, self.folder)
         self.columns = config.columns or told.get('columns', '')
         self.revision = config.revision or told.get('revision', '')
         self.stream,self.names = open_stream(path, self.revision)
@@ -185,6 +210,10 @@ def _chunks(self:Shards, number, chunk=10_000):
         if kept:
             ko,en,numbers = zip(*kept)
             yield list(ko),list(en),np.array(numbers)
+    shard = self.stream[number]
+    if isinstance(shard, str) and _file_name(shard)!=self.names[number]:
+        raise InputError(f'{printable(shard, 200)}: changed since it was first read; '
+                         'start again when nothing writes to it')
 
 @patch
 def encode(self:Shards,
@@ -193,10 +222,11 @@ def encode(self:Shards,
     "Encode a shard, unless that is done"
     place,key = self.folder/f'{number:05}',self.key(number)
     corpus = current_corpus(place, key, self.tokenizers)
-    if corpus is None:
+    if made := corpus is None:
         chunks = encode_chunks(self._chunks(number), *self.tokenizers, self.config.max_len, self.workers)
-        corpus = write_corpus(place, chunks, key, self.tokenizers)
-    _note(self.folder, self.path, self.columns, self.revision)
+        corpus = write_corpus(place, chunks, key, self.tokenizers, self.over)
+    told = dict(columns=self.columns, revision=self.revision, limits=_limits(self.config))
+    _note(self.folder, self.path, told, made)
     return corpus
 
 # %% ../nbs/39_shards.ipynb #a6047b48
@@ -224,9 +254,9 @@ def joined(
 
 # %% ../nbs/39_shards.ipynb #39a0c004
 @patch
-def _opened(self:Shards, numbers):
-    "Encoded shards as one corpus, whose `place` tells of a row which pair of which shard it is"
-    parts = [open_corpus(self.folder/f'{i:05}') for i in numbers]
+def _opened(self:Shards, numbers, parts=None):
+    "Encoded shards, opened or as `parts`, as one corpus, whose `place` tells of a row which pair of which shard it is"
+    if parts is None: parts = [open_corpus(self.folder/f'{i:05}', self.key(i)) for i in numbers]
     corpus,ends = joined(parts),np.cumsum([len(p) for p in parts])
     def place(row, lines=corpus.lines):
         return f"pair {lines[row]+1} of {_shard_name(self.stream, numbers[np.searchsorted(ends, row, side='right')])}"
@@ -234,20 +264,27 @@ def _opened(self:Shards, numbers):
     return corpus
 
 # %% ../nbs/39_shards.ipynb #39a0c006
+def _remove(folder):
+    "Delete an encoded shard, unless another process is writing it"
+    with suppress(InputError):
+        with locked(folder/'.lock', folder): pass
+        shutil.rmtree(folder, ignore_errors=True)
+
 @patch
 def _corpus_of(self:Shards, epoch):
     "The window of an epoch as one corpus, perhaps without a sentence"
+    parts = None
     if is_main_process():
         if self.coming: self.coming.join()
-        for i in self.window(epoch): self.encode(i)
+        parts = [self.encode(i) for i in self.window(epoch)]
         following = self.window(epoch+1)
         if not self.config.keep_shards:
             kept = {*self.window(epoch), *following}
             for f in self.folder.iterdir():
-                if f.name.isdecimal() and int(f.name) not in kept: shutil.rmtree(f, ignore_errors=True)
+                if f.name.isdecimal() and int(f.name) not in kept: _remove(f)
         self.coming = in_background(lambda: self._prepare(following), self.over.set)
     broadcast_from_rank0(None, rank_and_size()[1])                       # the others wait
-    return self._opened(self.window(epoch))
+    return self._opened(self.window(epoch), parts)
 
 # %% ../nbs/39_shards.ipynb #15839a02
 @patch
@@ -269,6 +306,7 @@ def _prepare(self:Shards, numbers):
         for i in numbers: self.encode(i)
     except CancelledError: pass
     except (InputError, OSError) as e:
+        if self.over.is_set(): return
         notify(f'warning: the shards of the next epoch cannot be made: {e}; tried again then', file=sys.stderr)
 
 # %% ../nbs/39_shards.ipynb #defa1951
@@ -287,7 +325,7 @@ def encode_shards(
     c = (load_config(config) if config else TransformerConfig()).replace(**fields)
     if not c.shards: raise InputError('no shards named; give --shards FOLDER, or a pattern')
     rank,world = rank_and_size()
-    shards = Shards(c.shards, load_tokenizers(c.vocab_dir, c.shared_vocab), c, workers)
+    shards = Shards(c.shards, load_tokenizers(c.vocab_dir, c.shared_vocab), c, workers, fields)
     mine = [*range(len(shards))][rank::world]
     for i in mine:
         corpus = shards.encode(i)

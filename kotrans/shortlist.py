@@ -16,7 +16,7 @@ from .cli import run_command
 from .files import InputError,atomic_write,check_writable
 from .special_ids import PAD
 from .encoding import EncodedCorpus,encode_corpus
-from .fast_decoding import SearchOptions,search
+from .fast_decoding import SearchOptions,search,token_lists
 from .formats import read_parallel
 from .splitting import check_splits
 from .packing import PackedTransformer,output_linear
@@ -182,6 +182,7 @@ def search_shortlist(
     "`search` among the tokens of a shortlist; a model that is not packed is an `InputError`"
     if not isinstance(model, PackedTransformer):
         raise InputError('shortlist: this model cannot be packed, and so has no output layer to cut down')
+    if prefix is not None: prefix = token_lists(prefix, src, 'prefix')
     if len(src)==0: return []
     small = _ShortlistModel(model, shortlist.allowed(src, len(model.model.output_proj.weight), prefix))
     ids = small.ids.tolist()
@@ -204,9 +205,12 @@ def save(self:Shortlist,
 def _read_arrays(path, limit):
     "The three arrays of a shortlist's file, of which none may take more than `limit` bytes"
     names = ('targets', 'common', 'fingerprints')
-    with zipfile.ZipFile(path) as z: sizes = [z.getinfo(f'{n}.npy').file_size for n in names]
-    if max(sizes)>limit: raise ValueError('too large for these vocabularies')
-    with np.load(path, allow_pickle=False) as z: return [z[n] for n in names]
+    with zipfile.ZipFile(path) as z:
+        if sorted(z.namelist())!=sorted(f'{n}.npy' for n in names): raise ValueError('other arrays')
+        if max(e.file_size for e in z.infolist())>limit: raise ValueError('too large for these vocabularies')
+        arrays = [np.lib.format.read_array(z.open(f'{n}.npy'), allow_pickle=False) for n in names]
+    if arrays[2].shape!=(2,): raise ValueError('not two fingerprints')   # of empty texts a file can hold any number
+    return arrays
 
 # %% ../nbs/43_shortlist.ipynb #39a8651a
 def _check_arrays(targets, common, src_size, tgt_size):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_SHARE', 'LEAKS', 'REPORTED_FIELDS', 'split_pairs', 'split_shares', 'remove_leaks', 'outside_tests',
            'drop_near_duplicates', 'read_note', 'read_report', 'shapes', 'prepare_splits', 'report_html',
-           'write_splits', 'sum_once', 'check_splits', 'choose_source', 'next_step', 'split_data']
+           'write_splits', 'sum_once', 'check_splits', 'choose_source', 'command_line', 'next_step', 'split_data']
 
 # %% ../nbs/25_splitting.ipynb #1cd82ce8
 import hashlib,json,os,re,shlex
@@ -465,23 +465,33 @@ def check_splits(
                          f'{_AGAIN}, or delete that report.json to take the files as they are')
 
 # %% ../nbs/25_splitting.ipynb #1eea9ac3
+_FIELDS = [*DataFolder().to_dict(), *CleaningConfig().to_dict(), *SplitConfig().to_dict()] # Those of kotrans-split-data
+
 def choose_source(
     source:str, # Name of a source, or nothing
     raw_dir, # Folder of the sources
+    config:TransformerConfig=None, # How it is to be split, for the command that a message names
+    file:str='', # The config file that was given
 )->Path: # The source's folder
     "Find the folder of the source to split"
     raw = Path(raw_dir)
-    place = raw_flag(raw)
-    found = sorted(f.parent.name for f in raw.glob('*/provenance.json'))
-    if source:
-        if source in found: return raw/source
-        fetch = f'fetch it with: kotrans-download-data {shlex.quote(source)}{place}'
-        raise InputError(f'{raw/source}: no such source here{nearest(source, found)}; {fetch}')
+    found = sorted(f.parent.name for f in raw.glob('[!.]*/provenance.json'))
+    if source in found: return raw/source
+    if source: raise InputError(_not_here(source, raw, found))
     if len(found)==1: return raw/found[0]
     if found:
+        split = command_line('kotrans-split-data', config or TransformerConfig(), _FIELDS, file) + raw_flag(raw)
         raise InputError(f"{raw}: holds several sources ({', '.join(found)}); "
-                         f'choose one with --source {shlex.quote(found[0])}')
-    raise InputError(f'{raw}: holds no corpus yet; make it with: kotrans-download-data embedded{place}')
+                         f'choose one with: {split} --source {shlex.quote(found[0])}')
+    raise InputError(f'{raw}: holds no corpus yet; make it with: kotrans-download-data embedded{raw_flag(raw)}')
+
+def _not_here(source, raw, found):
+    "What to say of a source that is not among those `found` in `raw`"
+    place = raw_flag(raw)
+    if source in SOURCES: hint = f'{nearest(source, found)}; fetch it with: kotrans-download-data {source}{place}'
+    elif found: hint = nearest(source, [*found, *SOURCES]) or f"; there are {', '.join(found)}"
+    else: hint = nearest(source, SOURCES) or f'; make one with: kotrans-download-data embedded{place}'
+    return f'{raw/source}: no such source here{hint}'
 
 # %% ../nbs/25_splitting.ipynb #f6d3a2ac
 def _print_report(folder, report):
@@ -502,6 +512,21 @@ def _need_pairs(folder, splits, report, config):
                          f"it takes more pairs{luck}{', or looser limits'*bool(dropped)}")
 
 # %% ../nbs/25_splitting.ipynb #9947706b
+def command_line(
+    command:str, # Such as `kotrans-train`
+    config:TransformerConfig, # What it is to work with
+    fields, # Names of the fields that matter to it
+    file:str='', # The config file that was given
+)->str: # A line for the shell
+    "A command with the flags that it needs to work with the same config"
+    base = load_config(file) if file else TransformerConfig()
+    words = [command] + ['--config', str(file)]*bool(file)
+    for name in fields:
+        value,flag = getattr(config, name),name.replace('_', '-')
+        if value==getattr(base, name): continue
+        words += [f'--{flag}' if value else f'--no-{flag}'] if isinstance(value, bool) else [f'--{flag}', str(value)]
+    return shlex.join(words)
+
 def next_step(
     command:str, # Such as `kotrans-train`
     config:TransformerConfig, # What this command worked with
@@ -509,13 +534,7 @@ def next_step(
     file:str='', # The config file that was given
 )->str: # `next: ` and a line for the shell
     "The command to go on with"
-    base = load_config(file) if file else TransformerConfig()
-    words = [command] + ['--config', str(file)]*bool(file)
-    for name in fields:
-        value,flag = getattr(config, name),name.replace('_', '-')
-        if value==getattr(base, name): continue
-        words += [f'--{flag}' if value else f'--no-{flag}'] if isinstance(value, bool) else [f'--{flag}', str(value)]
-    return 'next: ' + shlex.join(words)
+    return 'next: ' + command_line(command, config, fields, file)
 
 # %% ../nbs/25_splitting.ipynb #f64eb4f7
 _WITHOUT = dict(validation='kotrans-train will not begin', test='no model can be scored')
@@ -570,7 +589,7 @@ def split_data(
         kotrans-split-data --source local --test-size 1000 --max-chars 300
     """
     c = load_config(config).replace(**fields) if config else TransformerConfig(**fields)
-    folder = choose_source(source, raw_dir)
+    folder = choose_source(source, raw_dir, c, config)
     if Path(c.data_dir).resolve()==folder.resolve():
         raise InputError(f'{c.data_dir}: is the source itself; name another folder with --data-dir')
     try:

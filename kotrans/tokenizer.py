@@ -169,10 +169,11 @@ def pieces(self:Tokenizer,
 # %% ../nbs/26_tokenizer.ipynb #638f9a07
 @patch
 def decode(self:Tokenizer,
-    ids, # Ids, or a list of lists of ids (tensors and arrays will do)
+    ids, # Ids, or a list of lists of ids (tensors and arrays will do, in a list too)
 ): # Their text in one line, or a list of such texts
     "Turn `ids` into text; special ids leave no trace"
     if hasattr(ids, 'tolist'): ids = ids.tolist()
+    ids = [i.tolist() if hasattr(i, 'tolist') else i for i in ids]
     if len(ids) and not isinstance(ids[0], int): return [self.decode(row) for row in ids]
     return normalise_text(self.sp.decode([i for i in ids if i>EOS]))
 
@@ -512,9 +513,9 @@ def _learn(c):
 # %% ../nbs/26_tokenizer.ipynb #edbe0147
 def train_tokenizers(
     # Vocabularies
-    src_vocab_size:int=0, # Entries in the Korean vocabulary; 0 chooses by the size of the corpus
-    tgt_vocab_size:int=0, # Entries in the English vocabulary, or in the shared one; 0 chooses by the size of the corpus
-    config:str='', # Config file, .toml or .py, whose sizes then count
+    src_vocab_size:int=None, # Entries in the Korean vocabulary; 0 chooses by the corpus
+    tgt_vocab_size:int=None, # Entries in the English vocabulary, or in the shared one; 0 chooses by the corpus
+    config:str='', # Config file, .toml or .py; its sizes count where none is given, and without a file both are 0
     **fields:DataFolder|VocabularyFolder|TokensConfig|VocabularyConfig # Fields that override the config file
 )->tuple: # Korean and English `Tokenizer`
     """Learn the vocabularies from the training text in `data_dir` and write them to `vocab_dir`
@@ -524,7 +525,8 @@ def train_tokenizers(
         kotrans-train-tokenizer
         kotrans-train-tokenizer --tokenizer-type bpe --shared-vocab
     """
-    given = {k: n for k,n in dict(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size).items() if n}
+    given = {k: n for k,n in dict(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size).items()
+             if n is not None}
     c = load_config(config) if config else TransformerConfig(src_vocab_size=0, tgt_vocab_size=0)
     c = c.replace(**given | fields)
     try:

@@ -8,14 +8,15 @@ __all__ = ['make_optimizer', 'make_schedule', 'ModelWithLoss', 'zero_sums', 'Run
 
 # %% ../nbs/31_training.ipynb #bb6ff4d0
 import math,secrets,sys,time
-from contextlib import nullcontext
+from contextlib import nullcontext,suppress
 from dataclasses import dataclass,field
 import torch
+from torch.autograd.graph import increment_version
 from fastcore.basics import patch
 from tqdm import tqdm
 import kotrans
 from .batching import BatchLoader,prefetch_to_device
-from .checkpoint import bytes_to_tensor,pick_device
+from .checkpoint import bytes_to_tensor,check_model,own_fields,pick_device
 from .config import TransformerConfig
 from .files import InputError,notify
 from .label_smoothing import LabelSmoothingLoss
@@ -105,6 +106,7 @@ class Trainer:
         with_loss=ModelWithLoss, # Class that joins model and loss in one module
     ):
         self.config,self.tokenizers,self.score_fn = config,tuple(tokenizers),score_fn
+        check_model(model, config, self.tokenizers)
         self.device = self.join(pick_device(config.device))
         _no_attention_plans(self.device)
         self.check_precision()
@@ -293,6 +295,8 @@ def update(self:Trainer,
 )->dict: # `sums`; a subclass that skips the step returns zeros
     "Update the weights, then the learning rate"
     self.optimizer.step()
+    for group in self.optimizer.param_groups:
+        for p in group['params']: increment_version(p)
     self.scheduler.step()
     return sums
 
@@ -400,7 +404,7 @@ def check_stop(self:Trainer):
 def evaluate(self:Trainer)->dict: # `valid_loss`, `valid_ppl`, and `bleu` if there is a `score_fn`
     "Measure loss, perplexity and, with `score_fn`, BLEU on the validation corpus"
     row = self.validate()
-    if self.score_fn: row['bleu'] = self.broadcast(None if self.rank else self.score_fn(self.model.eval()))
+    if self.score_fn: row['bleu'] = self.broadcast(None if self.rank else float(self.score_fn(self.model.eval())))
     return row
 
 # %% ../nbs/31_training.ipynb #17262fa8
@@ -461,8 +465,23 @@ def end_epoch(self:Trainer,
 ):
     "Validate, append the epoch to the history, and print its line"
     row = dict(epoch=self.run.epoch, step=self.step) | row | dict(lr=self.lr) | self.evaluate()
-    self.run.history.append(row)
-    self.say(epoch_line(row, self.config.num_epochs))
+    self.say(epoch_line(self.add_row(row), self.config.num_epochs))
+
+# %% ../nbs/31_training.ipynb #31d0b003
+@patch
+def add_row(self:Trainer,
+    row:dict, # Means and scores of an epoch, by name
+)->dict: # The row as it is kept, with Python's own numbers
+    "Append a row to the history; a value that is no number is an `InputError`"
+    self.run.history.append({name: _number(name, value) for name,value in row.items()})
+    return self.run.history[-1]
+
+def _number(name, value):
+    "`value` as an `int` or a `float`"
+    if type(value) in (int, float): return value
+    with suppress(TypeError, ValueError, RuntimeError):
+        if not isinstance(value, (str, bytes)): return float(value)
+    raise InputError(f'history: {name} has to be a number, not {type(value).__name__}')
 
 # %% ../nbs/31_training.ipynb #8e153af2
 @patch
@@ -524,8 +543,9 @@ def _rates(history, config):
 @patch
 def model_state(self:Trainer)->dict: # Plain values and tensors
     "State that translating needs: weights, config and tokenizers"
-    last = self.history[-1] if self.history else {}
+    last,own = self.history[-1] if self.history else {},own_fields(self.config)
     return dict(kotrans=kotrans.__version__, run=self.run_id, model=type(self.model).__name__,
                 config=self.config.to_dict(), weights=self.model.state_dict(),
                 tokenizers=[bytes_to_tensor(t.model_bytes) for t in self.tokenizers],
-                epoch=self.run.epoch, step=self.step, valid=last if last.get('step')==self.step else {})
+                epoch=self.run.epoch, step=self.step, valid=last if last.get('step')==self.step else {},
+                **(dict(own_fields=own) if own else {}))

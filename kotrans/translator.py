@@ -6,7 +6,7 @@
 __all__ = ['ENGINES', 'Translator', 'Candidate', 'check_texts', 'line_windows']
 
 # %% ../nbs/45_translator.ipynb #581c9bcd
-import contextlib,importlib,io,math,os,re,stat,threading,unicodedata
+import contextlib,importlib,io,math,os,re,stat,threading
 from concurrent.futures import CancelledError,FIRST_EXCEPTION,ThreadPoolExecutor,wait
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from .cleaning import normalise
 from .files import InputError,atomic_write,check_writable,decode_line,json_text,open_output,printable,try_lock
 from .formats import open_bytes
+from .normalising import to_nfc
 from .special_ids import EOS,PAD
 from .fast_decoding import SearchOptions,search
 from .packing import pack
@@ -40,7 +41,7 @@ class Translator:
     "A model with its tokenizers and a way to search"
     config = None # The `TransformerConfig` of the checkpoint that it came from, if it came from one
     def __init__(self,
-        model, # With `encode` and `step`, in `eval` mode
+        model, # With `encode` and `step`, in `eval` mode; if its weights change, make the `Translator` anew
         src_tokenizer, # Of the source language
         tgt_tokenizer, # Of the target language
         method:str='beam', # `beam`, `greedy` or `sample`
@@ -228,7 +229,7 @@ def candidates(self:Translator,
 )->list: # For each line its `Candidate`s, best first
     "Translate `texts`, with scores"
     texts = check_texts(texts)
-    lines = [layout(unicodedata.normalize('NFC', t)) if self.split_sentences else [('', t)] for t in texts]
+    lines = [layout(to_nfc(t)) if self.split_sentences else [('', t)] for t in texts]
     lines = [[(gap, normalise(s)) for gap,s in line] for line in lines]
     if self.copy: lines = [[(gap+s, '') if has_no_words(s) else (gap, s) for gap,s in line] for line in lines]
     ids = iter(self._parts([s for line in lines for _,s in line]))

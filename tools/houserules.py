@@ -134,15 +134,19 @@ def import_order(h):
                 elif needs := h.needed(other): yield f'{cell.where}: imports `{other}`, which has no number and itself imports {", ".join(sorted(needs))}'
             elif theirs>mine: yield f'{cell.where}: imports {name or "the module"} from `{other}`, which is later ({home})'
 
+def plain_cells(cells):
+    "Code cells that are not exported, with their trees"
+    for c in cells:
+        if c.kind!='code' or exported(c): continue
+        try: yield c,ast.parse(re.sub(r'^([ \t]*)[%!].*', r'\1pass', c.source, flags=re.M))
+        except SyntaxError: pass                # `%%` cells and the like
+
 def notebook_order(h):
     "Cells that are not exported import from their own chapter and earlier ones, too"
     for name,cells in h.notebooks.items():
         mine = number(name)
         if mine is None or mine[0].startswith('00'): continue
-        for c in cells:
-            if c.kind!='code' or exported(c): continue
-            try: tree = ast.parse(re.sub(r'^([ \t]*)[%!].*', r'\1pass', c.source, flags=re.M))
-            except SyntaxError: continue        # `%%` cells and the like
+        for c,tree in plain_cells(cells):
             for node,other,what in h.imports(tree):
                 theirs = number(home := h.home_of(other, what))
                 if isinstance(node, (ast.Import, ast.ImportFrom)) and theirs and theirs>mine:
@@ -305,8 +309,41 @@ def cuda_guard(h):
         for c in cells:
             if 'cuda' in c.directives and 'is_available' not in c.source: yield f'{c.where}: `#| cuda` without torch.cuda.is_available()'
 
+def uses(node):
+    "Names that a cell reads or binds by itself, as `(name, whether bound)`, in the order of running; what stands in a function runs later"
+    def of(*nodes): return (u for n in nodes if n for u in uses(n))
+    if isinstance(node, ast.Name): yield node.id,not isinstance(node.ctx, ast.Load)
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield from of(*node.decorator_list)
+        yield node.name,True
+    elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        own = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
+        parts = [p for g in node.generators for p in (g.iter, *g.ifs)]
+        parts += [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        yield from (u for u in of(*parts) if u[0] not in own)
+    elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)): yield from of(node.value, *getattr(node, 'targets', [getattr(node, 'target', 0)]))
+    elif isinstance(node, ast.AugAssign):
+        again = isinstance(node.target, ast.Name) and not isinstance(node.op, ast.BitOr)      # the second `|=` changes nothing
+        yield from of(node.value)
+        if again: yield node.target.id,False
+        yield from of(node.target)
+    elif isinstance(node, (ast.For, ast.AsyncFor)): yield from of(node.iter, node.target, *node.body, *node.orelse)
+    elif isinstance(node, (ast.Import, ast.ImportFrom)): yield from (((a.asname or a.name).split('.')[0], True) for a in node.names)
+    elif not isinstance(node, ast.Lambda): yield from of(*ast.iter_child_nodes(node))
+
+def run_twice(h):
+    "No cell that isn't exported binds a name anew that it has read from another: run twice, it would begin with what it made"
+    for cells in h.notebooks.values():
+        for c,tree in plain_cells(cells):
+            first = {}
+            for name,bound in uses(tree):
+                if bound and first.setdefault(name, True) is False:
+                    first[name] = None
+                    yield f'{c.where}: reads `{name}` and then binds it anew; take another name'
+                elif not bound: first.setdefault(name, False)
+
 RULES = {f.__name__.replace('_', '-'): f for f in (import_order, notebook_order, line_width, learner_distance, imports_alone, shown_source, figures,
-                                                   cell_size, private_imports, documentation, plain_names, chapter_links, cuda_guard)}
+                                                   cell_size, private_imports, documentation, plain_names, chapter_links, cuda_guard, run_twice)}
 line_width.__doc__ = f'No exported line is longer than {WIDTH} characters'
 
 def check(root, rules=tuple(RULES), package='kotrans'):

@@ -66,7 +66,7 @@ export function best(rows, offsets, k) {
 
 // Beam search: `o.beam_size` beginnings at a time; returns at most `o.n_best` translations, best first
 export async function beam(model, ids, o) {
-  const {longest, shortest} = limits(ids.length, o), k = o.beam_size, found = [];
+  const {longest, shortest} = limits(ids.length, o), k = o.beam_size, enough = enoughEnded(o), found = [];
   let state = await model.start(ids), alive = [{tokens: [], logProb: 0, attention: []}];
   for (let t = 1; alive.length; t++) {
     const step = await model.step(alive.map(h => h.tokens.at(-1) ?? BOS), state);
@@ -79,7 +79,7 @@ export async function beam(model, ids, o) {
     for (const c of ends) keep(found, grown(c), t, true, o);
     if (t > longest) alive.forEach((h, row) => ends.some(c => c.row === row) || keep(found, h, t - 1, false, o));
     const going = top.filter(c => c.token !== EOS).slice(0, k);
-    if (t > longest || !going.length || decided(found, going[0].total, longest, o)) break;
+    if (t > longest || !going.length || decided(found, going[0].total, longest, enough, o)) break;
     alive = going.map(grown);
     state = model.pick(step.state, going.map(c => c.row));
   }
@@ -92,7 +92,13 @@ function keep(found, h, n, finished, o) {
   found.sort((a, b) => b.finished - a.finished || b.score - a.score);
 }
 
-// Whether no beginning can get past what was found
-function decided(found, bestAlive, longest, o) {
-  return found.length >= o.n_best && found[o.n_best - 1].score >= bestAlive / lengthPenalty(longest + 1, o);
+// How many translations have to end until the search is over, if it has patience
+function enoughEnded(o) {
+  return o.beam_patience ? Math.max(o.n_best, Math.floor(o.beam_patience * o.beam_size + .5)) : Infinity;
+}
+
+// Whether no beginning can get past what was found, or patience is over
+function decided(found, bestAlive, longest, enough, o) {
+  const worst = found[o.n_best - 1]?.score ?? -Infinity;
+  return found.length >= enough || worst >= bestAlive / lengthPenalty(longest + 1, o);
 }

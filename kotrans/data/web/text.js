@@ -4,6 +4,7 @@
 const INVISIBLE = new RegExp('[\\x00-\\x08\\x0e-\\x1b\\x7f-\\x84\\x86-\\x9f\\xad\\u061c\\u180e' +
   '\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'g');
 const OTHER_WIDTH = /[\uff01-\uffef]/g;
+const MARKS = /(\p{M}{30})\p{M}+/gu;
 const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
 
 // The words of a text, as Python's `str.split` finds them
@@ -19,7 +20,12 @@ export function wellFormed(text) {
 // The one form of a text; `fold` has the character itself for each form of other width
 export function normalise(text, fold) {
   const seen = text.replace(INVISIBLE, '').replace(OTHER_WIDTH, c => fold[c] ?? c).replaceAll('\u3164', ' ');
-  return words(seen).join(' ').normalize('NFC');
+  return toNfc(words(seen).join(' '));
+}
+
+// Composed, with at most thirty marks in succession, since composing takes the square of their number
+function toNfc(text) {
+  return text.replace(MARKS, '$1').normalize('NFC').replace(MARKS, '$1');
 }
 
 // What a tokenizer makes of a text before it cuts; U+2581 stands for a space in pieces
