@@ -1,10 +1,10 @@
 """When a beam may stop: what patience does to a trained model's translations, and to the time that they take.
 
-    python bench/patience.py runs/hour/best_model.pt validation=data/open/validation test=data/open/test --json results/patience.json
+    python bench/patience.py runs/hour/best_model.pt validation=data/open/validation --json results/patience.json
 
-PATH.ko of each NAME=PATH is translated, and what comes out is compared with PATH.en: with each --patience (0, none, is always the first), by kotrans and by CTranslate2 where that is installed,
-in float32, --beam and --length-penalty. All ways take turns, --rounds times, with one thread on each core. `times` is the median of how much faster than without patience by the same engine in the same round,
-`same` what part of the translations is the same as without, `length` their words divided by those of the references. Scores are compared with those without patience by approximate randomisation.
+PATH.ko of each NAME=PATH is translated with each --patience (0, none, is always the first), --beam and --length-penalty, in float32, and what comes out is compared with PATH.en. Then all ways take turns with
+every fifth sentence, --rounds times, by kotrans and by CTranslate2 where that is installed, with one thread on each core. `times` is the median of how much faster than without patience by the same engine in the same
+round, `same` what part of the translations is the same as without, `length` their words divided by those of the references. Scores are compared with those without patience by approximate randomisation.
 """
 import argparse,os,platform,statistics,time
 from importlib.util import find_spec
@@ -12,33 +12,29 @@ from pathlib import Path
 
 SHAPE = ('d_model', 'd_ff', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'src_vocab_size', 'tgt_vocab_size', 'dropout', 'optimizer')
 
-def measured(ways, pairs, rounds):
-    "Rows of one text; `ways` are translators by (engine, patience)"
+def scored(translators, ko, en):
+    "Rows of one text by patience: what becomes of the translations"
     from kotrans.evaluation import compare_systems
-    ko,en = pairs
-    found,seconds = {},{w: [] for w in ways}
-    for t in ways.values(): t.translate(ko[:100])                     # what the first call has to set up
+    found = {p: t.translate(ko) for p,t in translators.items()}
+    scores = compare_systems({f'patience {p:g}': x for p,x in found.items()}, en, 'bleu,chrf')
+    words = sum(len(l.split()) for l in en)
+    return {p: dict(scores=s, length=sum(len(l.split()) for l in x)/words, same=sum(u==v for u,v in zip(x, found[0.]))/len(x)) for (p,x),s in zip(found.items(), scores.values())}
+
+def timed(ways, ko, rounds):
+    "Rows of one text by engine and patience: how long it takes, in turns"
+    for t in ways.values(): t.translate(ko[:50])                      # what the first call has to set up
+    seconds = {w: [] for w in ways}
     for _ in range(rounds):
         for w,t in ways.items():
             start = time.perf_counter()
-            found[w] = t.translate(ko)
+            t.translate(ko)
             seconds[w].append(time.perf_counter()-start)
-    words,rows = sum(len(l.split()) for l in en),[]
-    for engine in dict.fromkeys(e for e,_ in ways):
-        own = {p: x for (e,p),x in found.items() if e==engine}
-        scores = compare_systems({f'patience {p:g}': x for p,x in own.items()}, en, 'bleu,chrf')
-        for (p,x),s in zip(own.items(), scores.values()):
-            spent = seconds[engine, p]
-            rows.append(dict(engine=engine, patience=p, scores=s, length=sum(len(l.split()) for l in x)/words, same=sum(u==v for u,v in zip(x, own[0.]))/len(x), seconds=spent,
-                             speed=len(ko)/statistics.median(spent), times=statistics.median(a/b for a,b in zip(seconds[engine, 0.], spent))))
-            r = rows[-1]
-            print(f"{engine:12} patience {p:3g} {s['BLEU']['score']:5.2f} BLEU {s['chrF2']['score']:5.2f} chrF, {r['same']:6.1%} the same, {r['speed']:5.1f} sentences/s, {r['times']:.2f} times as fast", flush=True)
-    return rows
+    return {(e, p): dict(seconds=s, speed=len(ko)/statistics.median(s), times=statistics.median(a/b for a,b in zip(seconds[e, 0.], s))) for (e,p),s in seconds.items()}
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('checkpoint'); p.add_argument('texts', nargs='+', metavar='NAME=PATH')
-    p.add_argument('--patience', type=float, nargs='+', default=[.25, .5, 1., 2.]); p.add_argument('--beam', type=int, default=4); p.add_argument('--length-penalty', type=float, default=1.)
+    p.add_argument('--patience', type=float, nargs='+', default=[.5, 1., 2.]); p.add_argument('--beam', type=int, default=4); p.add_argument('--length-penalty', type=float, default=1.)
     p.add_argument('--rounds', type=int, default=3); p.add_argument('--json')
     a = p.parse_args()
     import kotrans,torch
@@ -54,17 +50,21 @@ def main():
     for name,(ko,en) in pairs.items():
         if len(ko)!=len(en): p.error(f'{texts[name]}.ko has {len(ko):,} lines, {texts[name]}.en {len(en):,}')
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    engines = dict(kotrans='torch') | (dict(CTranslate2='ctranslate2') if find_spec('ctranslate2') else {})
     torch.set_num_threads(cores)                                      # one for each of as many workers
-    ways = {(name, x): Translator.from_checkpoint(a.checkpoint, 'cpu', engine=e, beam_size=a.beam, length_penalty=a.length_penalty, beam_patience=x) for name,e in engines.items() for x in dict.fromkeys([0., *a.patience])}
+    engines = dict(kotrans='torch') | (dict(CTranslate2='ctranslate2') if find_spec('ctranslate2') else {})
+    patience = dict.fromkeys([0., *a.patience])
+    ways = {(name, x): Translator.from_checkpoint(a.checkpoint, 'cpu', engine=e, beam_size=a.beam, length_penalty=a.length_penalty, beam_patience=x) for name,e in engines.items() for x in patience}
     rows = {}
-    for name in texts:
-        print(name)
-        rows[name] = measured(ways, pairs[name], a.rounds)
+    for name,(ko,en) in pairs.items():
+        found,speeds = scored({x: ways['kotrans', x] for x in patience}, ko, en),timed(ways, ko[::5], a.rounds)
+        rows[name] = [dict(engine=e, patience=x, **s, **(found[x] if e=='kotrans' else {})) for (e,x),s in speeds.items()]
+        for r in rows[name]:
+            said = f"{r['scores']['BLEU']['score']:5.2f} BLEU {r['scores']['chrF2']['score']:5.2f} chrF, {r['same']:6.1%} the same, " if 'same' in r else ''
+            print(f"{name} {r['engine']:12} patience {r['patience']:3g} {said}{r['speed']:5.1f} sentences/s, {r['times']:.2f} times as fast", flush=True)
     c = load_checkpoint(a.checkpoint)
     record = dict(**machine_info(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), beam=a.beam, length_penalty=a.length_penalty, rounds=a.rounds, workers=cores,
                   model={k: c['config'][k] for k in SHAPE} | dict(step=c['step']), sentences={n: len(ko) for n,(ko,_) in pairs.items()}, texts=rows)
-    if engines.keys()=={'kotrans', 'CTranslate2'}:
+    if 'CTranslate2' in engines:
         import ctranslate2
         record['ctranslate2'] = ctranslate2.__version__
     if a.json: write_json(a.json, record)
