@@ -9,9 +9,7 @@ translations divided by that of the references, `fewer` what part of the transla
 import argparse,platform
 from copy import copy
 from dataclasses import replace
-from pathlib import Path
-
-SHAPE = ('d_model', 'd_ff', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'src_vocab_size', 'tgt_vocab_size', 'dropout', 'optimizer')
+from scores import read_texts,shape_of
 
 def measured(translator, pairs, ways, first):
     "Rows of one text: what each way to search makes of it"
@@ -39,17 +37,13 @@ def main():
     p.add_argument('--beam', type=int, default=4); p.add_argument('--length-penalty', type=float, default=1.); p.add_argument('--json')
     a = p.parse_args()
     import kotrans,torch
-    from kotrans.checkpoint import load_checkpoint
-    from kotrans.files import read_lines,write_json
+    from kotrans.files import write_json
     from kotrans.pipeline import machine_info
     from kotrans.translator import Translator
     texts = dict(validation=a.validation) | dict(t.partition('=')[::2] for t in a.score)
     if len(texts)<1+len(a.score) or '' in texts.values(): p.error('--score NAME=PATH, each name once')
     if min([a.beam, *a.beams])<1 or min([a.length_penalty, *a.penalties])<0: p.error('beams from 1, penalties from 0')
-    if lacking := [f for f in (a.checkpoint, *(f'{t}.{lang}' for t in texts.values() for lang in ('ko', 'en'))) if not Path(f).is_file()]: p.error(f'no file {lacking[0]}')
-    pairs = {name: [read_lines(f'{t}.{lang}') for lang in ('ko', 'en')] for name,t in texts.items()}
-    for name,(ko,en) in pairs.items():
-        if len(ko)!=len(en): p.error(f'{texts[name]}.ko has {len(ko):,} lines, {texts[name]}.en {len(en):,}')
+    pairs = read_texts(p, texts, a.checkpoint)
     translator = Translator.from_checkpoint(a.checkpoint, 'cpu')
     first,greedy = (a.beam, a.length_penalty),(1, 0.)
     ways = [w for b in a.beams for w in ([greedy] if b==1 else [(b, alpha) for alpha in a.penalties])]
@@ -58,8 +52,7 @@ def main():
     for name in [*texts][1:]:
         print(name)
         rows[name] = measured(translator, pairs[name], [greedy, (best['beam'], best['alpha'])], first)
-    c = load_checkpoint(a.checkpoint)
-    record = dict(**machine_info(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), first=first, best=(best['beam'], best['alpha']), model={k: c['config'][k] for k in SHAPE} | dict(step=c['step']),
+    record = dict(**machine_info(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), first=first, best=(best['beam'], best['alpha']), model=shape_of(a.checkpoint),
                   sentences={n: len(ko) for n,(ko,_) in pairs.items()}, texts=rows)
     if a.json: write_json(a.json, record)
 

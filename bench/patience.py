@@ -8,9 +8,7 @@ round, `same` what part of the translations is the same as without, `length` the
 """
 import argparse,os,platform,statistics,time
 from importlib.util import find_spec
-from pathlib import Path
-
-SHAPE = ('d_model', 'd_ff', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'src_vocab_size', 'tgt_vocab_size', 'dropout', 'optimizer')
+from scores import read_texts,shape_of
 
 def scored(translators, ko, en):
     "Rows of one text by patience: what becomes of the translations"
@@ -38,17 +36,13 @@ def main():
     p.add_argument('--rounds', type=int, default=3); p.add_argument('--json')
     a = p.parse_args()
     import kotrans,torch
-    from kotrans.checkpoint import load_checkpoint
-    from kotrans.files import read_lines,write_json
+    from kotrans.files import write_json
     from kotrans.pipeline import machine_info
     from kotrans.translator import Translator
     texts = dict(t.partition('=')[::2] for t in a.texts)
     if len(texts)<len(a.texts) or '' in texts.values(): p.error('NAME=PATH, each name once')
     if a.beam<2 or a.rounds<1 or min([a.length_penalty, *a.patience])<0: p.error('--beam from 2, --rounds from 1, --length-penalty and --patience from 0')
-    if lacking := [f for f in (a.checkpoint, *(f'{t}.{lang}' for t in texts.values() for lang in ('ko', 'en'))) if not Path(f).is_file()]: p.error(f'no file {lacking[0]}')
-    pairs = {name: [read_lines(f'{t}.{lang}') for lang in ('ko', 'en')] for name,t in texts.items()}
-    for name,(ko,en) in pairs.items():
-        if len(ko)!=len(en): p.error(f'{texts[name]}.ko has {len(ko):,} lines, {texts[name]}.en {len(en):,}')
+    pairs = read_texts(p, texts, a.checkpoint)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     torch.set_num_threads(cores)                                      # one for each of as many workers
     engines = dict(kotrans='torch') | (dict(CTranslate2='ctranslate2') if find_spec('ctranslate2') else {})
@@ -61,9 +55,8 @@ def main():
         for r in rows[name]:
             said = f"{r['scores']['BLEU']['score']:5.2f} BLEU {r['scores']['chrF2']['score']:5.2f} chrF, {r['same']:6.1%} the same, " if 'same' in r else ''
             print(f"{name} {r['engine']:12} patience {r['patience']:3g} {said}{r['speed']:5.1f} sentences/s, {r['times']:.2f} times as fast", flush=True)
-    c = load_checkpoint(a.checkpoint)
     record = dict(**machine_info(), kotrans=kotrans.__version__, torch=torch.__version__, python=platform.python_version(), beam=a.beam, length_penalty=a.length_penalty, rounds=a.rounds, workers=cores,
-                  model={k: c['config'][k] for k in SHAPE} | dict(step=c['step']), sentences={n: len(ko) for n,(ko,_) in pairs.items()}, texts=rows)
+                  model=shape_of(a.checkpoint), sentences={n: len(ko) for n,(ko,_) in pairs.items()}, texts=rows)
     if 'CTranslate2' in engines:
         import ctranslate2
         record['ctranslate2'] = ctranslate2.__version__

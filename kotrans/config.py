@@ -118,7 +118,6 @@ RENAMED_FIELDS = dict(best_by='monitor', sampling_alpha='subword_sampling_alpha'
     near_duplicate='near_duplicate_threshold', over_budget='on_oversized_pair', checks='cleaning_steps',
     skip_checks='skip_cleaning_steps', max_bad_steps='max_nonfinite_steps') # Former name → name
 
-
 # %% ../nbs/02_config.ipynb #1cec2dee
 _RENAMED_WORDS = dict(lopsided='length_ratio_too_high', addresses='urls') | {
     'addresses differ': 'URLs differ', 'only an address': 'only a URL'} # In lists of cleaning steps and reasons

@@ -89,7 +89,6 @@ def enough_ended(
     "How many hypotheses have to end until a sentence is over (Kasai et al. 2022)"
     return max(n_best, math.floor(patience*beam_size+.5)) if patience else math.inf
 
-
 # %% ../nbs/40_decoding.ipynb #457ccbfb
 class _Beam:
     "The hypotheses of one sentence: `alive` ones `(tokens, log-probability)`, best first, and `found` ones"
@@ -97,7 +96,6 @@ class _Beam:
         self.limit,self.k,self.n_best,self.alpha = limit,k,n_best,alpha
         self.enough = enough_ended(k, n_best, patience)
         self.alive,self.found = [([], 0.)],[]
-
 
 # %% ../nbs/40_decoding.ipynb #40ad0002
 @patch
@@ -113,7 +111,6 @@ def decided(self:_Beam, best_alive):
     "Whether no beginning can get past what has ended, or patience is over"
     hope = best_alive/length_penalty_factor(self.limit+1, self.alpha)
     return len(self.found)>=self.enough or len(self.found)>=self.n_best and self.found[self.n_best-1].score>=hope
-
 
 # %% ../nbs/40_decoding.ipynb #40ad0007
 @patch

@@ -433,7 +433,7 @@ def _checked_model(path):
 def _translated(path, about, test, device, resamples, how):
     "The `System` of a checkpoint, with its perplexity"
     model,config,src,tgt = restore(path, device)
-    if _checked_model(path)!=about:
+    if file_sha256(model_file(path))!=about['model_sha256']:
         raise InputError(f'{printable(path, 200)}: was replaced while it was evaluated; evaluate it again, or a copy')
     texts = [[normalise(s) for s in side] for side in (test.sources, test.references)]
     losses = sentence_losses(model, corpus := encode_corpus(*texts, src, tgt, config.max_len))

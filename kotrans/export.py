@@ -738,6 +738,14 @@ def _checksum(path):
     file = model_file(path)
     return file_sha256(file) if file.is_file() else ''
 
+def _opened(checkpoint, licence, quantize, folder):
+    "The translator in a checkpoint, and what is noted of it, both of the same file"
+    before = _checksum(checkpoint)
+    translator,state = _loaded(checkpoint)
+    about = _about(checkpoint, translator, state, licence, quantize, folder)
+    if about['model']['sha256']!=before: raise InputError(f'{checkpoint}: was replaced while it was read; export again')
+    return translator,about
+
 # %% ../nbs/60_export.ipynb #60d10031
 def _export_one(name, folder, translator, about, records, overwrite):
     "Write one format; gives back the note"
@@ -912,10 +920,7 @@ def export(
         kotrans-export --push-to kim/korean-english --dry-run korean-english
     """
     _check_wanted(folder, format, check, push_to, dry_run)
-    before = _checksum(checkpoint)
-    translator,state = _loaded(checkpoint)
-    about = _about(checkpoint, translator, state, licence, quantize, folder)
-    if about['model']['sha256']!=before: raise InputError(f'{checkpoint}: was replaced while it was read; export again')
+    translator,about = _opened(checkpoint, licence, quantize, folder)
     records = _recorded(log_file)
     sentences = _sentences(max_samples) if check else []
     def write(name, place):
