@@ -58,6 +58,8 @@ RUNGS = {               # name → parent, config fields, patches, where it come
 }
 HOURS = {               # the same for --minutes 59.5, by --only: what six minutes can't tell
     'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), ['five_rounds'], 'the recipe that won ten minutes of bench/compare_hf.py'),
+    'hour, preset':         (None, RUNGS['preset'][1], [], 'preset `small` as it was before Muon: the paper, pre-norm, a moving average of the weights'),
+    'hour, three rounds':   ('hour', {}, ['three_rounds'], 'Amsel et al. 2025: Muon as the library has it'),
     'hour, width 192':      ('hour', dict(d_model=192, d_ff=768), [], ''),
     'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
     'hour, width 192, layers 6+1': ('hour, width 192', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
@@ -73,6 +75,7 @@ TWO_CORES = {           # hours of two cores: --minutes 59.5 --threads 2; with M
     'two cores':            (None, BASE | dict(warmup_steps=400, lr_factor=1.8, d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], 'the hour of one core with the least loss, but Muon by three polynomials'),
     'two cores, layers 3+3': ('two cores', dict(num_encoder_layers=3, num_decoder_layers=3), [], ''),
     'two cores, dropout 0.2': ('two cores', dict(dropout=.2), [], ''),
+    'two cores, growing dropout': ('two cores', {}, ['growing'], 'as curriculum dropout (Morerio et al. 2017) from nothing: three hundredths more with each turn through the text, up to 0.3'),
     'two cores, width 256': ('two cores', dict(d_model=256, d_ff=1024), [], ''),
     'two cores, width 256, layers 3+3': ('two cores, width 256', dict(num_encoder_layers=3, num_decoder_layers=3), [], ''),
     'two cores, dropout inside': ('two cores', {}, ['inside'], ''),
@@ -191,6 +194,18 @@ def inside():
     F,plain = layers.F,attention.MultiHeadAttention.__init__
     attention.MultiHeadAttention.__init__ = lambda self, d_model, num_heads, dropout=0., bias=True: plain(self, d_model, num_heads, .1, bias)
     layers.FeedForward.forward = lambda self, x: self.linear2(F.dropout(F.relu(self.linear1(x)), .1, self.training))
+
+@patch
+def growing():
+    from torch import nn
+    from kotrans.training import Trainer
+    plain = Trainer.train_step
+    def train_step(self, *args, **kwargs):
+        turns = self.run.epoch + self.run.position/self.train_loader.num_batches(self.run.epoch)      # how often the text was seen
+        for m in self.model.modules():
+            if isinstance(m, nn.Dropout): m.p = min(.03*turns, .3)
+        return plain(self, *args, **kwargs)
+    Trainer.train_step = train_step
 
 @patch
 def rdrop():
