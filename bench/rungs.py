@@ -78,6 +78,7 @@ TWO_CORES = {           # hours of two cores: --minutes 59.5 --threads 2; with M
     'two cores, growing dropout': ('two cores', {}, ['growing'], 'as curriculum dropout (Morerio et al. 2017) from nothing: three hundredths more with each turn through the text, up to 0.3'),
     'two cores, width 256': ('two cores', dict(d_model=256, d_ff=1024), [], ''),
     'two cores, width 256, layers 3+3': ('two cores, width 256', dict(num_encoder_layers=3, num_decoder_layers=3), [], ''),
+    'two cores, width 256, layers 3+3, dropout 0.2': ('two cores, width 256, layers 3+3', dict(dropout=.2), [], 'the sizes and the dropout of preset `small`'),
     'two cores, dropout inside': ('two cores', {}, ['inside'], ''),
     'two cores, R-Drop':    ('two cores', {}, ['rdrop'], ''),
     'two cores, subword sampling 0.3': ('two cores', dict(subword_sampling_alpha=.3), [], ''),

@@ -78,6 +78,10 @@ def _require(config, file=''):
                      + demo*commands[0].startswith('kotrans-download'))
 
 # %% ../nbs/47_pipeline.ipynb #22e24158
+def _known(config):
+    "Values of the fields that every config has; somebody's own class may have more"
+    return {f.name: getattr(config, f.name) for f in fields(TransformerConfig)}
+
 def prepare_text(
     config:TransformerConfig, # Where to
 ):
@@ -85,14 +89,14 @@ def prepare_text(
     if not _lacks_splits(config): return
     raw = _raw_of(config)
     if not _has_source(raw): download_data('embedded', raw_dir=str(raw))
-    split_data(raw_dir=str(raw), **config.to_dict())
+    split_data(raw_dir=str(raw), **_known(config))
 
 def prepare(
     config:TransformerConfig, # Where to, and how large the vocabularies are
 ):
     "Make corpus, split and tokenizers, as far as they are missing"
     prepare_text(config)
-    if any(command=='kotrans-train-tokenizer' for _,command in missing(config)): train_tokenizers(**config.to_dict())
+    if any(command=='kotrans-train-tokenizer' for _,command in missing(config)): train_tokenizers(**_known(config))
 
 # %% ../nbs/47_pipeline.ipynb #6b98edaf
 def read_split(
@@ -249,7 +253,7 @@ def make_small(
     write_json(SMALL/'small.json', dict(size=size, seed=config.seed))
     with redirect_stdout(io.StringIO()) as out:
         said = _sample_raw(config, c, size) if _lacks_splits(config) else _sample_splits(config, c, size)
-        train_tokenizers(**c.to_dict())
+        train_tokenizers(**_known(c))
     for line in out.getvalue().splitlines():
         if not line.startswith(('next: ', '(or kotrans-')): notify(line)     # what comes next follows by itself
     notify(f'small run: {said}, drawn with seed {config.seed}; {c.num_epochs} epochs; '
@@ -285,7 +289,7 @@ def _sample_raw(config, small, size):
     for lang,side in zip(('ko', 'en'), zip(*sample)): write_lines(SMALL/f'sample.{lang}', side)
     sampled = str(SMALL/'data'/'raw')
     download_data('local', ko=str(SMALL/'sample.ko'), en=str(SMALL/'sample.en'), licence=f'as {name}', raw_dir=sampled)
-    split_data(raw_dir=sampled, **small.to_dict())
+    split_data(raw_dir=sampled, **_known(small))
     return f'{len(sample):,} of {len(pairs):,} pairs of {name}'
 
 # %% ../nbs/47_pipeline.ipynb #65b5f47d
