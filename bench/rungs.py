@@ -58,8 +58,6 @@ RUNGS = {               # name → parent, config fields, patches, where it come
 }
 HOURS = {               # the same for --minutes 59.5, by --only: what six minutes can't tell
     'hour':                 (None, BASE | dict(warmup_steps=400, lr_factor=1.8), ['five_rounds'], 'the recipe that won ten minutes of bench/compare_hf.py'),
-    'hour, preset':         (None, RUNGS['preset'][1], [], 'preset `small` as it was before Muon: the paper, pre-norm, a moving average of the weights'),
-    'hour, three rounds':   ('hour', {}, ['three_rounds'], 'Amsel et al. 2025: Muon as the library has it'),
     'hour, width 192':      ('hour', dict(d_model=192, d_ff=768), [], ''),
     'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
     'hour, width 192, layers 6+1': ('hour, width 192', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
