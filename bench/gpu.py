@@ -90,6 +90,7 @@ def peak_of(own, device):
 def job_card(s):
     "Names, versions, and how fast the card multiplies and copies"
     import torch,kotrans
+    from kotrans.checkpoint import native_bfloat16
     from train_systems import gemm_system
     a = s['setting']
     out = dict(kotrans=kotrans.__version__, torch=torch.__version__, python=sys.version.split()[0])
@@ -97,7 +98,7 @@ def job_card(s):
         p = torch.cuda.get_device_properties(0)
         out |= dict(card=p.name, memory_gib=round(p.total_memory/2**30, 1), processors=p.multi_processor_count, capability=f'{p.major}.{p.minor}', cuda=torch.version.cuda,
                     cudnn=torch.backends.cudnn.version(), cards=torch.cuda.device_count())
-        if not torch.cuda.is_bf16_supported(): raise Wrong('this card has no bfloat16', **out)
+        if not native_bfloat16(torch.device(a.device)): raise Wrong('this card has no bfloat16', **out)
     step,_,_ = gemm_system(None, None, a)
     step(None)
     rates = [max(step(None).values()) for _ in range(3)]
@@ -374,6 +375,7 @@ def job_product(s):
 def job_drop(s):
     "Forget all systems"
     s['systems'].clear(); free(s['setting'].device)
+    if dynamo := sys.modules.get('torch._dynamo'): dynamo.reset()  # else many compiled systems fill its cache, and the next runs eager
 
 # Decoding
 

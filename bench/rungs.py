@@ -18,9 +18,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 BASE = dict(optimizer='muon', lr_decay='linear', ema_decay=0., dropout=.1, warmup_steps=40, lr_factor=.57)
+PRESET = dict(optimizer='adam', lr_decay='noam', ema_decay=.999, dropout=.2, warmup_steps=1000, lr_factor=1.)
 RUNGS = {               # name → parent, config fields, patches, where it comes from
     'muon':                 (None, BASE, ['five_rounds'], 'Jordan et al. 2024, with the settings that won ten minutes of bench/compare_hf.py'),
-    'preset':               ('muon', dict(optimizer='adam', lr_decay='noam', ema_decay=.999, dropout=.2, warmup_steps=1000, lr_factor=1.), [], 'preset `small`: the paper, pre-norm'),
+    'preset':               ('muon', PRESET, [], 'preset `small`: the paper, pre-norm'),
     'adam, linear':         ('muon', dict(optimizer='adam', lr_factor=.3), [], 'half the rate'),
     'rate × 2':             ('muon', dict(lr_factor=1.14), [], ''),
     'rate × 0.5':           ('muon', dict(lr_factor=.285), [], ''),
@@ -62,6 +63,7 @@ HOURS = {               # the same for --minutes 59.5, by --only: what six minut
     'hour, width 192, dropout 0.2': ('hour, width 192', dict(dropout=.2), [], ''),
     'hour, width 192, layers 6+1': ('hour, width 192', dict(num_encoder_layers=6, num_decoder_layers=1), [], 'Kasai et al. 2021'),
     'hour, width 192, layers 2+2': ('hour, width 192', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
+    'hour, preset':         ('hour, width 192, layers 2+2', dict(PRESET, d_model=256, d_ff=1024, num_encoder_layers=3, num_decoder_layers=3), [], 'preset `small`: the paper, pre-norm'),
     'hour, width 192, three rounds': ('hour, width 192', {}, ['three_rounds'], 'Amsel et al. 2025'),
     'hour, width 128':      ('hour', dict(d_model=128, d_ff=512), [], ''),
     'hour, width 192, dropout inside': ('hour, width 192', {}, ['inside'], ''),

@@ -6,9 +6,9 @@
 __all__ = ['FORMAT', 'MAY_CHANGE', 'STEPS', 'MODEL', 'MODELS', 'MAX_POSITIONS', 'fingerprint', 'not_finite', 'save_checkpoint',
            'check_archive', 'load_checkpoint', 'snapshot', 'run_id', 'RunFile', 'look_at', 'run_files', 'in_the_way',
            'refuse_others', 'check_folder', 'numbered', 'keep_last', 'newest_checkpoint', 'pick_device',
-           'bytes_to_tensor', 'tensor_to_bytes', 'own_fields', 'saved_config', 'build_model', 'weight_shapes',
-           'check_weights', 'check_model', 'model_config', 'model_file', 'read_model', 'restore', 'average_weights',
-           'average']
+           'native_bfloat16', 'bytes_to_tensor', 'tensor_to_bytes', 'own_fields', 'saved_config', 'build_model',
+           'weight_shapes', 'check_weights', 'check_model', 'model_config', 'model_file', 'read_model', 'restore',
+           'average_weights', 'average']
 
 # %% ../nbs/30_checkpoint.ipynb #f54cad2a
 import hashlib,importlib,os,pickle,pickletools,re,shlex,struct,sys,tempfile,warnings,zipfile
@@ -352,10 +352,19 @@ def pick_device(
     try:
         device = torch.device(name)
         torch.ones(1, device=device).item()   # a device that holds no numbers, such as meta, is none to compute on
-    except (RuntimeError, AssertionError, ValueError):
-        raise InputError(f'device {name}: not available here; use --device auto or cpu') from None
+    except (RuntimeError, AssertionError, ValueError) as e:
+        why = printable(str(e).partition('\n')[0], 200)
+        raise InputError(f'device {name}: not available here ({why}); use --device cpu') from None
     if device.type!='mps': return device
     raise InputError(f'device {name}: has no float64, in which the search sums; use --device cpu')
+
+# %% ../nbs/30_checkpoint.ipynb #30a0c005
+def native_bfloat16(
+    device:torch.device, # Any device
+)->bool: # Whether it is a GPU that multiplies in bfloat16 itself
+    "Whether bfloat16 makes a GPU faster, rather than being emulated there"
+    if device.type!='cuda': return False
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(device)>=(8, 0)
 
 # %% ../nbs/30_checkpoint.ipynb #a1164175
 def bytes_to_tensor(

@@ -250,9 +250,11 @@ def _fail(prog, message, status=2):
     return status
 
 # %% ../nbs/03_cli.ipynb #525fa9ce
+def _reader_left(error): return isinstance(error, BrokenPipeError) or os.name=='nt' and error.errno==errno.EINVAL
+
 def _refused(prog, error):
     "Say which file the operating system refused, and why; gives the exit status"
-    if isinstance(error, BrokenPipeError) and error.filename in (None, STDOUT): return 141     # as SIGPIPE gives it
+    if _reader_left(error) and error.filename in (None, STDOUT): return 141                    # as SIGPIPE gives it
     why = 'is closed' if error.errno==errno.EBADF else error.strerror or error
     return _fail(prog, f'{error.filename or "input/output"}: {why}')
 
@@ -295,7 +297,7 @@ def _guarded(prog, function, args):
     with _signals(), standard_streams() as lost:
         status,error = _run(prog, function, args),lost()
         if status or not error: return status
-        if isinstance(error, BrokenPipeError): return 141
+        if _reader_left(error): return 141
         return _fail(prog, f'{STDOUT}: what was printed is lost ({error.strerror}); the work itself is done', 1)
 
 # %% ../nbs/03_cli.ipynb #9f6bdbe9

@@ -649,7 +649,7 @@ def compare(
     rates:str='0.25,0.5,1', # Multiples of lr_factor that each model of the ladder is tried with
     limit:int=0, # Stop after so many trainings; 0 runs all
     show:bool=False, # Run nothing: say what is done, and render the pages
-    preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Base config, tiny if none is given
+    preset:Literal['', 'tiny', 'mini', 'small', 'base', 'big']='', # Base config, tiny if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
     device:str='auto', # cpu, cuda, or auto for the fastest there is
     **fields:OptimizerConfig|BatchConfig|TokensConfig|DataFolder|VocabularyConfig|ModelConfig|RunConfig # Fields

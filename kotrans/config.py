@@ -370,6 +370,9 @@ class TransformerConfig(ModelConfig, BaseConfig):
         super().validate()
         if self.compile and self.model!='transformer':
             raise InputError(f'config field compile: is for the layers of a transformer, not for model {self.model}')
+        if self.precision!='float32' and self.model!='transformer':
+            raise InputError(f'config field precision: must be float32 for model {self.model}, whose layers a GPU would '
+                             f'compute in float16 instead of {self.precision}')
 
 # %% ../nbs/02_config.ipynb #a2d008f3
 def parameter_count(
@@ -432,6 +435,10 @@ PRESETS = dict(
               tgt_vocab_size=3000, dropout=.05, norm_first=True,
               batch_tokens=1024, num_epochs=40, max_minutes=9.5, warmup_steps=400, lr_factor=1.8, lr_decay='linear',
               optimizer='muon'),
+    mini=dict(d_model=192, d_ff=768, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=8000,
+              tgt_vocab_size=8000, dropout=.1, norm_first=True,
+              batch_tokens=2048, num_epochs=30, max_minutes=60., warmup_steps=400, lr_factor=1.8, lr_decay='linear',
+              optimizer='muon'),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000,
                tgt_vocab_size=8000,
                batch_tokens=2048, num_epochs=30, warmup_steps=1000, dropout=.2, norm_first=True, ema_decay=.999),
@@ -440,11 +447,11 @@ PRESETS = dict(
 
 # %% ../nbs/02_config.ipynb #6eaee801
 def preset(
-    name:str, # `tiny`, `small`, `base` or `big`
+    name:str, # `tiny`, `mini`, `small`, `base` or `big`
     /,
     **values, # Fields to change
 )->TransformerConfig: # The config
-    "A config of one of the four sizes"
+    "A config of one of the five sizes"
     if not isinstance(name, str) or name not in PRESETS:
         raise InputError(f"preset {_shown(name)}: one of {', '.join(PRESETS)}{nearest(str(name), PRESETS)}")
     return TransformerConfig(**(PRESETS[name] | values))

@@ -382,7 +382,10 @@ def _data_part(note):
 def _score_part(note, records):
     "Stored scores of exactly this model, or what its training knew of the validation set"
     mine = [r | dict(system='this model') for r in records if r.get('model_sha256')==note['model']['sha256']]
-    if mine: return score_table(mine, markdown=True)
+    before = ' before its weights were rounded'*bool(note['quantize'])
+    other = ('' if note['format']=='safetensors' else
+             f'\n\nMeasured with kotrans, on the checkpoint that this was made from{before}, and not on these files.')
+    if mine: return score_table(mine, markdown=True) + other
     perplexity = note['valid'].get('valid_ppl')
     known = type(perplexity) is float
     said = f'On its validation set, it had a perplexity of {perplexity:.2f} per token. ' if known else ''
@@ -402,12 +405,13 @@ On the command line: `kotrans-translate --checkpoint FOLDER '안녕하세요.'`'
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer, model = AutoTokenizer.from_pretrained('FOLDER'), AutoModelForSeq2SeqLM.from_pretrained('FOLDER')
-batch = tokenizer(['안녕하세요.'], return_tensors='pt', padding=True)
+batch = tokenizer(['안녕하세요.'], return_tensors='pt', padding=True, truncation=True)
 print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 ```
 
-Text has to come in Unicode's form NFC, without invisible characters and double spaces;
-`kotrans.normalising.normalise` does that.''')
+One sentence at a time: what is too long for the model is cut off. Text has to come in Unicode's form NFC, without
+invisible characters and double spaces (`kotrans.normalising.normalise` does that), and not begin with `>>`, which the
+tokenizer takes for the mark of a language.''')
 
 # %% ../nbs/60_export.ipynb #60d10002
 _LIMITS = '''It translates sentence by sentence and sees nothing around a sentence, so what Korean leaves unsaid
@@ -683,7 +687,7 @@ def _generated(theirs, tokenizer, sentences, beam_size):
     "Translations by `transformers`, 32 sentences of similar length at a time"
     order,out = sorted(range(len(sentences)), key=lambda i: len(sentences[i])),[None]*len(sentences)
     for rows in (order[i:i+32] for i in range(0, len(order), 32)):
-        batch = tokenizer([sentences[i] for i in rows], return_tensors='pt', padding=True)
+        batch = tokenizer([sentences[i] for i in rows], return_tensors='pt', padding=True, truncation=True)
         found = theirs.generate(**batch, num_beams=beam_size)
         longest = batch['attention_mask'].sum(1).tolist()          # kotrans limits each sentence
         found = [ids[:n+SearchOptions().max_len_b+1] for ids,n in zip(found, longest)]
@@ -715,9 +719,9 @@ def check_huggingface(
         theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         found = [normalise_text(s) for s in _generated(theirs, tokenizer, sentences, beam_size)]
-    some = slice(0, 32)
-    sources = [ids+[EOS] for ids in ours.src_tokenizer.encode(sentences[some])]
-    targets = [[BOS]+ids for ids in ours.tgt_tokenizer.encode(said[some])]
+    some,most = slice(0, 32),translator.max_len-1          # a longer one is translated in parts, and there cut off
+    sources = [ids[:most]+[EOS] for ids in ours.src_tokenizer.encode(sentences[some])]
+    targets = [[BOS]+ids[:most] for ids in ours.tgt_tokenizer.encode(said[some])]
     worst = _logit_difference(model_of(ours)[0], theirs, sources, targets)
     return dict(sentences=len(sentences), identical=sum(a==b for a,b in zip(found, said)), worst=worst, what='logits')
 
@@ -838,7 +842,7 @@ _EARLIER = '; what is there is of an earlier export'
 def _write_all(names, every, folder, quantize, write, compare):
     "Write and compare formats, in `folder` or in one that goes again; rows for `parity_table`"
     rows = []
-    with tempfile.TemporaryDirectory() as d:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as d:       # Windows removes no file that is mapped
         for name in names:
             place = Path(folder or d)/name if every or not folder else Path(folder)
             try: write(name, place)

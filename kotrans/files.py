@@ -221,7 +221,8 @@ def try_lock(
 # %% ../nbs/01_files.ipynb #bb568cb7
 def _open_temp(target, old):
     "Make a temporary file beside `target`, to replace `old`; returns its number and path"
-    name = os.fsdecode(os.fsencode(target.name)[:200])      # a file name has 255 bytes at most
+    name = target.name
+    while len(os.fsencode(name))>200: name = name[:-1]      # a file name has 255 bytes at most; no half character
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     for flag in ('O_NOFOLLOW', 'O_CLOEXEC', 'O_BINARY'): flags |= getattr(os, flag, 0)
     tmp = target.with_name(f'.{name}.{secrets.token_hex(4)}.{os.getpid()}.tmp')

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from .files import InputError,notify
 from .special_ids import BOS,EOS,PAD
 from .attention import MultiHeadAttention
+from .checkpoint import native_bfloat16
 from .fast_linear import FastAddNorm,FastDropout,FastLinear,keep_freed_memory,onednn,use_onednn
 from .layers import AddNorm,DecoderLayer,EncoderLayer,FeedForward,PositionalEncoding,TokenEmbedding
 from .masking import padding_mask
@@ -130,7 +131,8 @@ def worth_int8(
     largest:int=0, # Largest integer that this processor multiplies without overflow; 0 finds out
 )->bool: # Whether to multiply in 8 bits
     "Whether to multiply in 8 bits: if that was asked for and is faster; where it isn't, say so in a line"
-    if not wanted or (largest or _int8_routines()[0])==127: return wanted
+    quick = torch.backends.mkldnn.is_available()             # oneDNN; what PyTorch has beside it multiplies in a plain loop
+    if not wanted or quick and (largest or _int8_routines()[0])==127: return wanted
     notify('int8: this processor has no instructions for it (VNNI), and float32 is faster here; going on in float32',
            file=sys.stderr)
     return False
@@ -420,6 +422,7 @@ def pack(
     device = first.device
     if int8 and device.type!='cpu': raise InputError(f'int8: works on the CPU, not on {device}; use --device cpu')
     if bf16 and device.type!='cuda': raise InputError(f'bf16: for CUDA GPUs, not for {device}; on a CPU use --int8')
+    if bf16 and not native_bfloat16(device): raise InputError(f'bf16: {device} only emulates it, slowly; leave it out')
     if int8 and not _int8_routines()[1]: raise InputError('int8: this build of torch has no 8-bit arithmetic')
     if int8 and first.dtype!=torch.float32:
         raise InputError(f'int8: for weights in float32, not in {first.dtype}; use model.float()')

@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
-import sacrebleu,torch
+import torch
 import kotrans
 from .checkpoint import (MAY_CHANGE,build_model,check_folder,in_the_way,load_checkpoint,look_at,model_config,
                                 newest_checkpoint,pick_device,refuse_others,run_files,run_id,tensor_to_bytes)
@@ -201,6 +201,7 @@ def corpus_scores(
     references:list, # What they should be, in the same order
 )->dict: # `bleu`, `chrf`, their signatures and the number of sentences
     "BLEU and chrF of a corpus, by sacrebleu"
+    import sacrebleu
     if len(hypotheses)!=len(references):
         raise InputError(f'{len(hypotheses)} translations and {len(references)} references: need one for each')
     scores = dict(sentences=len(references))
@@ -388,7 +389,7 @@ def _described(path):
 
 # %% ../nbs/47_pipeline.ipynb #cde52075
 def run_config(
-    preset:str='', # tiny, small, base or big
+    preset:str='', # tiny, mini, small, base or big
     config:str='', # A .toml or .py file, instead
     resume:str='', # A checkpoint to go on from
     anyway:str='', # What may differ from the checkpoint: with `config` among it, every field
@@ -478,7 +479,7 @@ def train(
     demo:bool=False, # Make whatever is missing, from a source in data/raw or the embedded corpus, and train preset tiny
     small:bool=False, # A quick rehearsal of this run on a random sample, in the folder `small`, to find mistakes
     small_size:int=2000, # Training pairs of that sample
-    preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Model size, base if none is given
+    preset:Literal['', 'tiny', 'mini', 'small', 'base', 'big']='', # Model size, base if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
     resume:str='', # A checkpoint to go on from; auto takes the newest, if there is one
     resume_anyway:str='', # What may differ from the checkpoint: corpus, tokenizers, config, with commas between
@@ -492,7 +493,7 @@ def train(
     Examples:
 
         kotrans-train --demo
-        kotrans-train --preset small --max-minutes 60
+        kotrans-train --preset mini --max-minutes 30
         kotrans-train --config my.toml --resume auto
     """
     asked = dict(demo=demo, small=small, small_size=small_size, preset=preset, config=config, resume=resume,
@@ -642,7 +643,7 @@ if __name__=='__main__' and __package__=='kotrans':
 
 # %% ../nbs/47_pipeline.ipynb #528b8af4
 def check_pipeline(
-    preset:Literal['', 'tiny', 'small', 'base', 'big']='', # Model size, base if none is given
+    preset:Literal['', 'tiny', 'mini', 'small', 'base', 'big']='', # Model size, base if none is given
     config:str='', # A config file, .toml or .py, instead of a preset
     **fields:StepConfig|ModelConfig # Fields that override the preset or config file
 ):

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 import threading
-__all__ = ['Batcher', 'Gate', 'Gone', 'Job', 'LANGUAGES', 'Limits', 'Metrics', 'Overloaded', 'RateLimit', 'Refused', 'Service', 'answer_forms', 'check_request', 'client_key', 'detect_language', 'listen', 'make_answer', 'make_app', 'parse_body', 'read_body', 'request_form', 'serve', 'served']
+__all__ = ['Batcher', 'Gate', 'Gone', 'Job', 'LANGUAGES', 'Limits', 'Metrics', 'Overloaded', 'RateLimit', 'Refused', 'Service', 'answer_forms', 'check_request', 'client_key', 'detect_language', 'line_size', 'listen', 'make_answer', 'make_app', 'parse_body', 'read_body', 'request_form', 'serve', 'served']
 
 class Overloaded(Exception): ...
+def line_size(line: str, letters=None) -> int: ...
 @dataclass(eq=False)
 class Job:
     texts: list
     n_best: int
     answer: Future
-    @property
-    def size(self) -> int: ...
+    size: int
 class Metrics:
     lock: threading.Lock
     values: dict
@@ -24,9 +24,13 @@ class Metrics:
     def observe(self, family: str, seconds: float) -> None: ...
     def text(self, **gauges: float) -> str: ...
 class Batcher:
-    translators: dict
     translator: Any
+    options: Any
+    letters: Any
     metrics: Any
+    clock: Any
+    recent: Any
+    failed: int
     max_batch: int
     max_wait: Any
     max_queue: int
@@ -35,11 +39,15 @@ class Batcher:
     closing: bool
     changed: threading.Condition
     thread: Any
-    def __init__(self, translator, max_batch: int=128, max_wait_ms: float=5, max_queue: int=1000, metrics: Metrics | None=None) -> None: ...
+    def __init__(self, translator, max_batch: int=128, max_wait_ms: float=5, max_queue: int=1000, metrics: Metrics | None=None, clock=...) -> None: ...
     @property
     def queued(self) -> int: ...
     @property
     def load(self) -> int: ...
+    @property
+    def delay(self) -> float: ...
+    @property
+    def trouble(self) -> str: ...
     def submit(self, texts: list, n_best: int=1) -> Future: ...
     def close(self, finish: bool=True) -> None: ...
 @dataclass(frozen=True)

@@ -81,5 +81,6 @@ def ahead(self:Muon,
     momentum:float, # Decay of the average
 )->Tensor: # Of the same shape
     "Put a gradient into the average of its matrix, and look one step ahead (Nesterov's momentum)"
-    average = self.state[p].setdefault('exp_avg', torch.zeros_like(p)).lerp_(p.grad, 1-momentum)
-    return p.grad.lerp(average, momentum)
+    state = self.state[p]
+    if 'exp_avg' not in state: state['exp_avg'] = torch.zeros_like(p)
+    return p.grad.lerp(state['exp_avg'].lerp_(p.grad, 1-momentum), momentum)

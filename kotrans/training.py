@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 import kotrans
 from .batching import BatchLoader,prefetch_to_device
-from .checkpoint import bytes_to_tensor,check_model,own_fields,pick_device
+from .checkpoint import bytes_to_tensor,check_model,native_bfloat16,own_fields,pick_device
 from .config import TransformerConfig
 from .files import InputError,notify
 from .label_smoothing import LabelSmoothingLoss
@@ -147,8 +147,10 @@ def setup(self:Trainer):
 @patch
 def check_precision(self:Trainer):
     "Raise an `InputError` if `config.precision` is not possible on this device"
-    if self.config.precision!='bfloat16' or self.device.type=='cuda': return
-    raise InputError(f'precision=bfloat16 needs a CUDA GPU, and this run is on {self.device}; use --precision float32')
+    if self.config.precision!='bfloat16' or native_bfloat16(self.device): return
+    lacks = 'only emulates it, slowly' if self.device.type=='cuda' else 'is none'
+    raise InputError(f'precision=bfloat16 needs a CUDA GPU of compute capability 8 or more, and {self.device} {lacks}; '
+                     'use --precision float32')
 
 # %% ../nbs/31_training.ipynb #31136002
 def _no_attention_plans(device):

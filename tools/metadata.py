@@ -43,6 +43,7 @@ def versions():
     need(said('repository-code')==cfg['git_url'], f'CITATION.cff: repository-code {said("repository-code")}, settings.ini: {cfg["git_url"]}')
     need(said('url')==cfg['doc_host']+cfg['doc_baseurl'], f'CITATION.cff: url {said("url")}')
     need(re.search(rf'^## \[{re.escape(cfg["version"])}\]', read('CHANGELOG.md'), re.M), f'CHANGELOG.md: no section [{cfg["version"]}]')
+    need(read('constraints.txt').isascii(), 'constraints.txt: not ASCII throughout; before version 25 pip reads it in the encoding of the system')
     pins = dict(re.findall(r'^([\w.-]+)==(\S+)$', read('constraints.txt'), re.M))
     for key,value in cfg.items():
         if key!='requirements' and not key.endswith('_requirements'): continue
