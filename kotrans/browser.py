@@ -187,6 +187,22 @@ def _about(translator):
                 target=translator.tgt_tokenizer.fingerprint(), runtime=RUNTIME, max_len=translator.max_len,
                 copy=translator.copy, fold=fold_table())
 
+# %% ../nbs/63_browser.ipynb #63d10040
+def _sha256(data): return hashlib.sha256(data).hexdigest()
+
+# %% ../nbs/63_browser.ipynb #63d10041
+def _export_name(about, files):
+    "Twelve digits that change when anything in the export does"
+    return _sha256(json_text([about, {n: _sha256(files[n]) for n in sorted(files)}]).encode())[:12]
+
+# %% ../nbs/63_browser.ipynb #63d10043
+_LINK = re.compile(rb"""(["'])(\./[\w/.]+\.(?:js|css))\1""") # Another file of the page, where the page names it
+
+# %% ../nbs/63_browser.ipynb #63d10044
+def _with_name(files, name):
+    "The files, where those of the page ask for each other under the name of the export"
+    return files | {n: _LINK.sub(rb'\1\2?v=%b\1' % name.encode(), files[n]) for n in PAGE_FILES}
+
 # %% ../nbs/63_browser.ipynb #63d10017
 def export_web(
     translator:Translator, # What to export
@@ -201,10 +217,12 @@ def export_web(
     packed |= {f'{name}.gz': _gzip(plain.pop(name)) for name in [*plain] if name.endswith('.wasm')}
     about = _about(translator) | dict(quantize=quantize, opset=facts['opset'], options=options,
                                       examples=[normalise(e) for e in examples],
-                                      files={n: len(packed[n]) for n in sorted(packed)})
-    files = packed | plain | {'model.json': json_text(about, indent=1).encode()+b'\n'}
-    for name,data in files.items():
-        with atomic_write(Path(folder)/name) as f: f.write(data)
+                                      files={n: len(packed[n]) for n in sorted(packed)},
+                                      sums={n: _sha256(gzip.decompress(packed[n])) for n in sorted(packed)})
+    about['export'] = name = _export_name(about, plain)
+    files = packed | _with_name(plain, name) | {'model.json': json_text(about, indent=1).encode()+b'\n'}
+    for n,data in files.items():
+        with atomic_write(Path(folder)/n) as f: f.write(data)
     sizes = {n: len(files[n]) for n in sorted(files)}
     return dict(files=sizes, first_load=sum(sizes.values()), opset=facts['opset'], runtime=RUNTIME, usage=USAGE)
 

@@ -371,8 +371,8 @@ class TransformerConfig(ModelConfig, BaseConfig):
         if self.compile and self.model!='transformer':
             raise InputError(f'config field compile: is for the layers of a transformer, not for model {self.model}')
         if self.precision!='float32' and self.model!='transformer':
-            raise InputError(f'config field precision: must be float32 for model {self.model}, whose layers a GPU would '
-                             f'compute in float16 instead of {self.precision}')
+            raise InputError(f'config field precision: must be float32 for model {self.model}: a GPU would compute its '
+                             f'layers in float16 instead of {self.precision}')
 
 # %% ../nbs/02_config.ipynb #a2d008f3
 def parameter_count(

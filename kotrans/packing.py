@@ -131,7 +131,7 @@ def worth_int8(
     largest:int=0, # Largest integer that this processor multiplies without overflow; 0 finds out
 )->bool: # Whether to multiply in 8 bits
     "Whether to multiply in 8 bits: if that was asked for and is faster; where it isn't, say so in a line"
-    quick = torch.backends.mkldnn.is_available()             # oneDNN; what PyTorch has beside it multiplies in a plain loop
+    quick = torch.backends.mkldnn.is_available()            # oneDNN; without it PyTorch multiplies in a plain loop
     if not wanted or quick and (largest or _int8_routines()[0])==127: return wanted
     notify('int8: this processor has no instructions for it (VNNI), and float32 is faster here; going on in float32',
            file=sys.stderr)

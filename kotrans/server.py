@@ -768,7 +768,7 @@ def listen(
     except ValueError: raise InputError(f'host {printable(host)}: is no name or address') from None
     except OSError as e:
         where = f'{printable(host)}, port {port}'
-        why = os.strerror(e.errno) if (e.errno or 0)>0 else e.strerror or e
+        why = os.strerror(e.errno) if 0<(e.errno or 0)<10_000 else e.strerror or e     # Windows has its own beyond
         raise InputError(f'{where}: cannot listen there ({why}); try another --port or --host') from None
 
 # %% ../nbs/64_server.ipynb #f4f323bf

@@ -22,6 +22,17 @@ function tally() {
   if (limits) count.textContent = `${[...korean.value].length} of ${limits.characters} characters; a sentence a line`;
 }
 
+// What the server would refuse before it has read all of it; JavaScript's length counts some characters twice
+function checkLength(text) {
+  if (!limits) return;
+  const characters = [...text].length, lines = text.split('\n').length;
+  const check = (n, most, what) => {
+    if (n > most) throw new Error(`${n.toLocaleString('en')} ${what}; at most ${most.toLocaleString('en')}.`);
+  };
+  check(characters, limits.characters, 'characters');
+  check(lines, limits.sentences, 'lines');
+}
+
 async function begin() {
   const answer = await fetch('health');
   limits = (await answer.json()).limits;
@@ -36,6 +47,7 @@ async function translate(event) {
   say('Translating …');
   show([]);
   try {
+    checkLength(korean.value);
     const ask = {q: korean.value, source: 'ko', target: 'en', format: 'text', alternatives: best.selectedIndex};
     const answer = await fetch('translate', {method: 'POST', signal: mine.signal,
       headers: {'Content-Type': 'application/json'}, body: JSON.stringify(ask)});

@@ -1,13 +1,14 @@
 // The translator: files from beside this module, onnxruntime for the arithmetic, and the rest from the other modules.
 import {Tokenizer} from './pieces.js';
-import {beam, greedy, EOS} from './search.js';
+import {beam, greedy, rest, EOS} from './search.js';
 import {hasNoWords, normalise, splitLong, wellFormed, words} from './text.js';
 
 const RUNTIME = './onnxruntime/ort.wasm.bundle.min.js';
+const QUERY = new URL(RUNTIME, import.meta.url).search;               // `?v=` and the export, which `export_web` writes
 
 // The bytes of a file, as the server has it now; `tell` is called with how many have come
 async function fetchFile(name, tell) {
-  const answer = await fetch(new URL(name, import.meta.url), {cache: 'no-cache'});
+  const answer = await fetch(new URL(name + QUERY, import.meta.url), {cache: 'no-cache'});
   if (!answer.ok) throw new Error(`${name} cannot be read (${answer.status})`);
   const reader = answer.body.getReader(), chunks = [];
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -17,22 +18,37 @@ async function fetchFile(name, tell) {
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
-// The bytes of a compressed file; some servers unpack it themselves
+const isPacked = bytes => bytes[0] === 0x1f && bytes[1] === 0x8b;     // some servers unpack files themselves
+
+// The content of a compressed file
 async function unpack(bytes) {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  if (!isPacked(bytes)) return bytes;
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
+
+const stray = name => new Error(`${name} and model.json are of two exports; load the page again`);
+
+// The content of a file that belongs to `facts`; without HTTPS browsers compute no checksums, and the size must do
+async function contentOf(name, bytes, facts) {
+  if (isPacked(bytes) && bytes.length !== facts.files[name]) throw stray(name);
+  const content = await unpack(bytes), sum = await globalThis.crypto?.subtle?.digest('SHA-256', content);
+  if (sum && hexadecimal(new Uint8Array(sum)) !== facts.sums[name]) throw stray(name);
+  return content;
+}
+
+const hexadecimal = bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
 
 export class Translator {
   // Load all files; `progress(done, total)` is called with bytes, `read(name, tell)` gets the bytes of a file
   static async load({progress = () => {}, read = fetchFile} = {}) {
     const text = new TextDecoder(), facts = JSON.parse(text.decode(await read('model.json', () => {})));
+    if (QUERY && QUERY !== `?v=${facts.export}`) throw stray('kotrans.js');
     const total = Object.values(facts.files).reduce((a, b) => a + b), files = {};
     let done = 0;
     const tell = n => progress(Math.min(done += n, total), total);
     const [ort] = await Promise.all([import(RUNTIME), ...Object.keys(facts.files).map(async name => {
-      files[name.replace(/\.gz$/, '')] = await unpack(await read(name, tell));
+      files[name.replace(/\.gz$/, '')] = await contentOf(name, await read(name, tell), facts);
     })]);
     const vocabularies = ['source.json', 'target.json'].map(name => JSON.parse(text.decode(files[name])));
     const tokenizers = vocabularies.map(vocabulary => new Tokenizer(vocabulary, facts.fold));
@@ -43,12 +59,16 @@ export class Translator {
     Object.assign(this, {facts, model, source, target, options: facts.options});
   }
 
-  // Translate a line: its `candidates`, best first, and the number of `parts` that it was read in
+  // Translate a line: its `candidates`, best first, and the number of `parts` that it was read in. An AbortSignal
+  // as `options.signal` can stop it
   async translate(line, options = {}) {
     const text = normalise(wellFormed(line), this.facts.fold), o = {...this.options, ...options}, found = [];
     if (this.facts.copy && hasNoWords(text)) return {source: text, parts: 0, candidates: [this.join([], 0, text)]};
     const parts = this.parts(text), find = o.method === 'greedy' ? greedy : beam;
-    for (const ids of parts) found.push({ids, hypotheses: await find(this.model, [...ids, EOS], o)});
+    for (const ids of parts) {
+      await rest(o.signal);
+      found.push({ids, hypotheses: await find(this.model, [...ids, EOS], o)});
+    }
     const ranks = Math.max(1, ...found.map(part => part.hypotheses.length));
     const candidates = Array.from({length: ranks}, (_, rank) => this.join(found, rank, ''));
     return {source: text, parts: parts.length, candidates};
@@ -80,12 +100,11 @@ export class Translator {
   }
 }
 
-let last = Promise.resolve();                                         // the run that was asked for last
-
-// Run a graph when all runs asked for before are done: the engine's stack has room for one at a time
-function inTurn(session, ...given) {
-  const run = last.then(() => session.run(...given));
-  last = run.catch(() => {});
+// Run a graph when all runs asked for before are done: the engine's stack has room for one at a time. The last run is
+// kept with the engine, since a page may have this module under two addresses, with and without `?v=`
+function inTurn({env}, session, ...given) {
+  const run = Promise.resolve(env.kotransLast).then(() => session.run(...given));
+  env.kotransLast = run.catch(() => {});
   return run;
 }
 
@@ -105,7 +124,7 @@ export class Model {
     const n = ids.length, {Tensor} = this.ort;
     const src_mask = new Tensor('bool', new Uint8Array(n).fill(1), [1, n]);
     const src = new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, n]);
-    const {cross} = await inTurn(this.encoder, {src, src_mask}, ['cross']);
+    const {cross} = await inTurn(this.ort, this.encoder, {src, src_mask}, ['cross']);
     const [, layers, , width] = cross.dims;
     return {past: new Tensor('float32', new Float32Array(0), [1, layers, 0, width]), cross, src_mask};
   }
@@ -113,7 +132,7 @@ export class Model {
   // Read a token in each row; logits and attention (of the last layer) are a row for each
   async step(tokens, state) {
     const token = new this.ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [tokens.length]);
-    const out = await inTurn(this.decoder, {token, ...state}, ['logits', 'present', 'attention']);
+    const out = await inTurn(this.ort, this.decoder, {token, ...state}, ['logits', 'present', 'attention']);
     const [, layers, n] = out.attention.dims, vocabulary = out.logits.dims[1];
     const part = (tensor, start, length) => tensor.data.subarray(start, start + length);     // each run has new tensors
     return {state: {...state, past: out.present},

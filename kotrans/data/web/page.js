@@ -16,7 +16,6 @@ function make(tag, attributes = {}, ...children) {
 
 const megabytes = n => (n / 1e6).toFixed(1);
 const plural = (n, what) => `${n} ${what}${n === 1 ? '' : 's'}`;
-const pause = () => new Promise(done => setTimeout(done));            // lets the browser draw
 
 // The form, with nothing in it that works yet
 function build(root) {
@@ -48,9 +47,9 @@ function fail(ui, what, error) {
 // Put the page into an element, load the model, and translate what is typed
 export async function mount(root, options = {}) {
   const ui = build(root);
-  const progress = (done, total) => {
-    ui.bar.value = done / total;
-    ui.status.textContent = `Loading the model: ${megabytes(done)} of ${megabytes(total)} MB`;
+  const progress = (done, total) => {                                 // the text only once: a screen reader reads each
+    if (ui.bar.max !== total) ui.status.textContent = `Loading the model, ${megabytes(total)} MB …`;
+    Object.assign(ui.bar, {max: total, value: done});
   };
   try {
     const translator = await Translator.load({progress});
@@ -76,8 +75,10 @@ function ready(ui, translator, options) {
   });
   ui.form.addEventListener('submit', event => {
     event.preventDefault();
-    const running = run(ui, translator, {...options, n_best: Number(ui.choice.value)}), number = ui.run;
-    running.catch(error => { if (ui.run === number) fail(ui, 'The translation failed', error); });
+    ui.running?.abort();
+    const {signal} = ui.running = new AbortController();
+    run(ui, translator, {...options, signal, n_best: Number(ui.choice.value)})
+      .catch(error => { if (!signal.aborted) fail(ui, 'The translation failed', error); });
   });
   ui.button.disabled = false;
   ui.status.textContent = 'Ready.';
@@ -87,9 +88,9 @@ function ready(ui, translator, options) {
   if (isOurs()) addEventListener('hashchange', () => typed(asked().text));
 }
 
-// Translate what stands in the form; a later call makes an earlier one stop
+// Translate what stands in the form, until `options.signal` stops it
 async function run(ui, translator, options) {
-  const characters = Array.from(ui.input.value), number = ui.run = (ui.run ?? 0) + 1, found = [], notes = [];
+  const characters = Array.from(ui.input.value), found = [], notes = [];
   if (characters.length > LIMIT) notes.push(`Only the first ${LIMIT} characters were read.`);
   const lines = characters.slice(0, LIMIT).join('').split('\n').filter(line => line.trim());
   const start = performance.now();
@@ -98,10 +99,8 @@ async function run(ui, translator, options) {
   ui.status.classList.remove('kotrans-error');
   for (const line of lines) {
     ui.status.textContent = `Translating line ${found.length + 1} of ${lines.length} …`;
-    await pause();
-    if (ui.run !== number) return;
     const result = await translator.translate(line, options);
-    if (ui.run !== number) return;
+    options.signal.throwIfAborted();
     found.push(result);
     ui.results.append(show(result, lines.length === 1));
     if (result.parts > 1) {

@@ -4,6 +4,27 @@
 
 export const PAD = 0, BOS = 2, EOS = 3;
 
+const SLICE = 50;                                                     // milliseconds of work without a pause
+let rested = 0;                                                       // when the last pause ended
+
+// Stop if `signal` says so; before, let the browser do something else, if it couldn't for a while
+export async function rest(signal) {
+  if (performance.now() - rested > SLICE) {
+    await pause();
+    rested = performance.now();
+  }
+  signal?.throwIfAborted();
+}
+
+// Until other tasks had their turn; a timer would wait for a second or more while the tab is hidden
+function pause() {
+  const {port1, port2} = new MessageChannel();
+  return new Promise(done => {
+    port1.onmessage = () => { port1.close(); done(); };
+    port2.postMessage(null);
+  });
+}
+
 // Log of the sum of exponentials
 export function logSum(row) {
   let top = -Infinity, sum = 0;
@@ -35,6 +56,7 @@ export async function greedy(model, ids, o) {
   const {longest, shortest} = limits(ids.length, o), tokens = [], attention = [];
   let state = await model.start(ids), token = BOS, logProb = 0;
   for (let t = 1; t <= longest + 1; t++) {
+    await rest(o.signal);
     const step = await model.step([token], state), row = step.logits[0], sum = logSum(row);
     forbid(row, t, shortest);
     token = row.reduce((best, x, i) => x > row[best] ? i : best, 0);
@@ -69,6 +91,7 @@ export async function beam(model, ids, o) {
   const {longest, shortest} = limits(ids.length, o), k = o.beam_size, enough = enoughEnded(o), found = [];
   let state = await model.start(ids), alive = [{tokens: [], logProb: 0, attention: []}];
   for (let t = 1; alive.length; t++) {
+    await rest(o.signal);
     const step = await model.step(alive.map(h => h.tokens.at(-1) ?? BOS), state);
     const sums = step.logits.map(logSum);
     step.logits.forEach(row => forbid(row, t, shortest));
