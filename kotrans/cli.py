@@ -42,10 +42,11 @@ def _type(node, where):
     raise TypeError(f'{where}: a command takes {", ".join(_TYPES)} and Literal, not {ast.unparse(node)}')
 
 # %% ../nbs/03_cli.ipynb #224d8b45
-def _comments(source, alone=False):
-    "Comment text by line number; those that share their line with code, or those that stand alone"
-    toks = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip('# ').strip() for t in toks
+def _comments(source, node, alone=False):
+    "Comment text in a definition by line number; those that share their line with code, or those that stand alone"
+    lines = source.split('\n')[node.lineno-1:node.end_lineno]          # reading all of a chapter would take its time
+    toks = tokenize.generate_tokens(io.StringIO('\n'.join(lines)).readline)
+    return {node.lineno-1+t.start[0]: t.string.lstrip('# ').strip() for t in toks
             if t.type==tokenize.COMMENT and t.line.lstrip().startswith('#')==alone}
 
 # %% ../nbs/03_cli.ipynb #48b75b63
@@ -66,8 +67,8 @@ def read_docments(
                 for a in o.names}
     if name not in nodes: raise AttributeError(f'{module} has no {name}')
     doc,node = ast.get_docstring(nodes[name]) or '',nodes[name]
-    if isinstance(node, ast.ClassDef): return doc,list(_class_fields(node, nodes, _comments(source)).values())
-    found = _function_parameters(node, _comments(source), _comments(source, alone=True))
+    if isinstance(node, ast.ClassDef): return doc,list(_class_fields(node, nodes, source).values())
+    found = _function_parameters(node, _comments(source, node), _comments(source, node, alone=True))
     for kind in _field_classes(node):
         for p in read_docments(imported.get(kind, f'{module}.{kind}'))[1]: found.setdefault(p.name, p)
     return doc,list(found.values())
@@ -80,11 +81,11 @@ def _parameter(name, anno, default, comment, where, positional=False, group=''):
     return CommandParameter(name, type_, value, comment, positional, choices, group)
 
 # %% ../nbs/03_cli.ipynb #5e1c092e
-def _class_fields(node, nodes, comments):
+def _class_fields(node, nodes, source):
     "The fields of a config class, by name, those of its bases first and of the last base before all"
-    found = {}
+    found,comments = {},_comments(source, node)
     for base in reversed(node.bases):
-        if getattr(base, 'id', None) in nodes: found |= _class_fields(nodes[base.id], nodes, comments)
+        if getattr(base, 'id', None) in nodes: found |= _class_fields(nodes[base.id], nodes, source)
     for o in node.body:
         if not isinstance(o, ast.AnnAssign): continue
         comment,group = comments.get(o.end_lineno, ''),(ast.get_docstring(node) or '').split(';')[0]
