@@ -24,8 +24,6 @@ def checkout(revision):
         subprocess.run(['tar', '-x', '-C', folder], input=files.stdout, check=True)
         yield Path(folder)
 
-def short_name(revision): return subprocess.run(['git', '-C', HERE, 'rev-parse', '--short', revision], capture_output=True, text=True).stdout.strip()
-
 def start(name, tree, batches, a):
     "The training step of the kotrans in `tree`, as a process"
     path = os.environ.get('PYTHONPATH')
@@ -40,6 +38,7 @@ def main():
     p.add_argument('size', nargs='?', default='small', choices=SIZES); p.add_argument('--base', required=True, help='the commit to compare with')
     p.add_argument('--rounds', type=int, default=7); p.add_argument('--batches', type=int, default=4); p.add_argument('--threads', type=int, default=os.cpu_count()); p.add_argument('--json')
     a = p.parse_args()
+    name = lambda revision: subprocess.run(['git', '-C', HERE, 'rev-parse', '--short', revision], capture_output=True, text=True).stdout.strip()
     rows = make_batches(corpus(SIZES[a.size]['vocab']), a.batches)
     tokens = sum(len(t)+1 for b in rows for _,t in b)
     with tempfile.TemporaryDirectory() as folder, checkout(a.base) as old:
@@ -50,7 +49,7 @@ def main():
         about = {n: w.about for n,w in workers.items()}
         for w in workers.values(): w.end()
     seconds = {n: [r[n]['seconds'] for r in rounds] for n in workers}
-    record = dict(setting=dict(size=a.size, batches=a.batches, target_tokens=tokens, threads=a.threads, base=short_name(a.base), now=short_name('HEAD'), **machine()), about=about,
+    record = dict(setting=dict(size=a.size, batches=a.batches, target_tokens=tokens, threads=a.threads, base=name(a.base), now=name('HEAD'), **machine()), about=about,
                   tokens_per_second={n: round(tokens/statistics.median(s)) for n,s in seconds.items()}, peak_mib={n: max(r[n]['peak_mib'] for r in rounds) for n in workers},
                   ratio=round(statistics.median(b/n for b,n in zip(seconds['base'], seconds['now'])), 3), rounds=rounds)
     print(f"{a.size}, {a.threads} threads: {record['tokens_per_second']['now']:,} target tokens/s, {record['tokens_per_second']['base']:,} at {record['setting']['base']}: ratio {record['ratio']:.3f} of {a.rounds} rounds")
