@@ -171,14 +171,14 @@ def _page_files(engine):
     return engine | {f: _source(f) for f in PAGE_FILES} | {'onnxruntime/LICENSE': _source('onnxruntime-LICENSE')}
 
 # %% ../nbs/63_browser.ipynb #63d10013
-def _packed_model(translator, quantize):
-    "The facts of the ONNX export, and its graphs and the vocabularies compressed: name → bytes"
+def _model_files(translator, quantize):
+    "The facts of the ONNX export, and its graphs and the vocabularies: name → bytes"
     sides = dict(source=translator.src_tokenizer, target=translator.tgt_tokenizer)
     files = {f'{side}.json': json_text(web_vocabulary(t)).encode() for side,t in sides.items()}
     with tempfile.TemporaryDirectory() as d:
         facts = export_onnx(translator, Path(d), quantize)
         files |= {name: (Path(d)/name).read_bytes() for name in ('encoder.onnx', 'decoder.onnx')}
-    return facts,{f'{name}.gz': _gzip(data) for name,data in files.items()}
+    return facts,files
 
 # %% ../nbs/63_browser.ipynb #63d10015
 def _about(translator):
@@ -212,13 +212,13 @@ def export_web(
     examples=EXAMPLES, # Korean sentences that the page offers to try
 )->dict: # Facts: `files` with their sizes, `first_load` in bytes, `opset`, `runtime`, `usage`
     "Write a page that translates by itself; an `InputError` for what it can't do"
-    options,facts,packed = _search_facts(translator),*_packed_model(translator, quantize)
+    options,facts,content = _search_facts(translator),*_model_files(translator, quantize)
     plain = _page_files(fetch_runtime() if runtime is None else runtime)
-    packed |= {f'{name}.gz': _gzip(plain.pop(name)) for name in [*plain] if name.endswith('.wasm')}
+    content |= {name: plain.pop(name) for name in [*plain] if name.endswith('.wasm')}
+    packed,sums = ({f'{n}.gz': f(content[n]) for n in sorted(content)} for f in (_gzip, _sha256))
     about = _about(translator) | dict(quantize=quantize, opset=facts['opset'], options=options,
                                       examples=[normalise(e) for e in examples],
-                                      files={n: len(packed[n]) for n in sorted(packed)},
-                                      sums={n: _sha256(gzip.decompress(packed[n])) for n in sorted(packed)})
+                                      files={n: len(data) for n,data in packed.items()}, sums=sums)
     about['export'] = name = _export_name(about, plain)
     files = packed | _with_name(plain, name) | {'model.json': json_text(about, indent=1).encode()+b'\n'}
     for n,data in files.items():

@@ -382,10 +382,11 @@ def _data_part(note):
 def _score_part(note, records):
     "Stored scores of exactly this model, or what its training knew of the validation set"
     mine = [r | dict(system='this model') for r in records if r.get('model_sha256')==note['model']['sha256']]
-    before = ' before its weights were rounded'*bool(note['quantize'])
-    other = ('' if note['format']=='safetensors' else
-             f'\n\nMeasured with kotrans, on the checkpoint that this was made from{before}, and not on these files.')
-    if mine: return score_table(mine, markdown=True) + other
+    if mine and note['format']=='safetensors': return score_table(mine, markdown=True)
+    if mine:
+        before = ' before its weights were rounded'*bool(note['quantize'])
+        return (f'{score_table(mine, markdown=True)}\n\nMeasured with kotrans, on the checkpoint that this was made '
+                f'from{before}, and not on these files.')
     perplexity = note['valid'].get('valid_ppl')
     known = type(perplexity) is float
     said = f'On its validation set, it had a perplexity of {perplexity:.2f} per token. ' if known else ''
@@ -719,7 +720,7 @@ def check_huggingface(
         theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         found = [normalise_text(s) for s in _generated(theirs, tokenizer, sentences, beam_size)]
-    some,most = slice(0, 32),translator.max_len-1          # a longer one is translated in parts, and there cut off
+    some,most = slice(0, 32),tokenizer.model_max_length-1        # a longer one is cut off there
     sources = [ids[:most]+[EOS] for ids in ours.src_tokenizer.encode(sentences[some])]
     targets = [[BOS]+ids[:most] for ids in ours.tgt_tokenizer.encode(said[some])]
     worst = _logit_difference(model_of(ours)[0], theirs, sources, targets)
