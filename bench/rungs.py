@@ -4,7 +4,7 @@
     python bench/rungs.py runs/hours --data data/open --minutes 59.5 --only 'hour;hour, width 192' --score test=data/open/test --json results/rungs_hour.json
 
 `--data` is a folder such as `kotrans-split-data` makes, or a user's own. Without `--only` all of `RUNGS` are trained. As many trainings run side by side as there are cores, each
-bound to one, so that what else the machine does takes from all. Encoding is outside the clock. A rung that is in the folder already is not trained again, so the command goes on
+bound to one, so that what else the machine does takes from all. Encoding is outside the clock, and so is the counting of a lexicon, less than a minute. A rung that is in the folder already is not trained again, so the command goes on
 where it was interrupted; with other minutes, text or recipe, or with scores by another search or of other texts, it asks for another folder. `--epochs` in place of `--minutes` gives equal text instead of equal time.
 
 With `--threads 2` each training has two cores, so that one trains at a time on a machine of two; with `--processes 2` it has a process on each, whose batches make one step together.
@@ -39,6 +39,7 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'layers 2+2':           ('muon', dict(num_encoder_layers=2, num_decoder_layers=2), [], ''),
     'width 192':            ('muon', dict(d_model=192, d_ff=768), [], ''),
     'width 192, layers 2+2':('muon', dict(d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], ''),
+    'width 192, layers 2+2, lexicon': ('width 192, layers 2+2', dict(lexical_init=True), [], 'embeddings begin as a lexicon: Brown et al. 1993'),
     'width 192, batch 4,096': ('width 192', dict(batch_tokens=4096), [], ''),
     'width 192, three rounds': ('width 192', {}, ['three_rounds'], 'Muon by three polynomials in place of one five times: Amsel et al. 2025'),
     'width 128':            ('muon', dict(d_model=128, d_ff=512), [], ''),
@@ -73,6 +74,7 @@ HOURS = {               # the same for --minutes 59.5, by --only: what six minut
 }
 TWO_CORES = {           # hours of two cores: --minutes 59.5 --threads 2; with Muon as the library has it today, by three polynomials, where all above have five rounds
     'two cores':            (None, BASE | dict(warmup_steps=400, lr_factor=1.8, d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], 'the hour of one core with the least loss, but Muon by three polynomials'),
+    'two cores, lexicon':   ('two cores', dict(lexical_init=True), [], 'embeddings begin as a lexicon: Brown et al. 1993'),
     'two cores, layers 3+3': ('two cores', dict(num_encoder_layers=3, num_decoder_layers=3), [], ''),
     'two cores, dropout 0.2': ('two cores', dict(dropout=.2), [], ''),
     'two cores, growing dropout': ('two cores', {}, ['growing'], 'as curriculum dropout (Morerio et al. 2017) from nothing: three hundredths more with each turn through the text, up to 0.3'),

@@ -470,13 +470,13 @@ def alignment_error_rate(
 
 # %% ../nbs/51_attention_maps.ipynb #4c3f6604
 def model1_maps(
-    table:tuple, # From `ibm_model1`
+    table:tuple, # From `ibm_model1`, with `NULL`
     tokenizers:tuple, # The two it was learned with
     texts:list, # Korean sentences
     references:list, # A translation for each
 )->list: # `SentenceMaps` with the kind `cross`, one layer, one head
     "Tell which source token each target token comes from, says IBM Model 1"
-    given,said,p,_ = table
+    given,said,p,*_ = table
     t = defaultdict(lambda: 1e-9, zip(zip(given.tolist(), said.tolist()), p.tolist()))
     encoded = (tok.encode([*map(normalise, lines)]) for tok,lines in zip(tokenizers, (texts, references)))
     out = []

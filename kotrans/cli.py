@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from . import __version__
 from .config import PATHS,RENAMED_FIELDS,check_value
-from .files import InputError,nearest,notify,printable,standard_streams,STDOUT
+from .files import InputError,nearest,notify,printable,reader_left,standard_streams,STDOUT
 
 # %% ../nbs/03_cli.ipynb #60410166
 @dataclass
@@ -251,11 +251,9 @@ def _fail(prog, message, status=2):
     return status
 
 # %% ../nbs/03_cli.ipynb #525fa9ce
-def _reader_left(error): return isinstance(error, BrokenPipeError) or os.name=='nt' and error.errno==errno.EINVAL
-
 def _refused(prog, error):
     "Say which file the operating system refused, and why; gives the exit status"
-    if _reader_left(error) and error.filename in (None, STDOUT): return 141                    # as SIGPIPE gives it
+    if reader_left(error) and error.filename in (None, STDOUT): return 141                    # as SIGPIPE gives it
     why = 'is closed' if error.errno==errno.EBADF else error.strerror or error
     return _fail(prog, f'{error.filename or "input/output"}: {why}')
 
@@ -298,7 +296,7 @@ def _guarded(prog, function, args):
     with _signals(), standard_streams() as lost:
         status,error = _run(prog, function, args),lost()
         if status or not error: return status
-        if _reader_left(error): return 141
+        if reader_left(error): return 141
         return _fail(prog, f'{STDOUT}: what was printed is lost ({error.strerror}); the work itself is done', 1)
 
 # %% ../nbs/03_cli.ipynb #9f6bdbe9

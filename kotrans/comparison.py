@@ -188,9 +188,9 @@ def train_trial(
 )->dict: # `history`, `parameters`, those of `machine_info`, `valid_loss`, `train_seconds` and more
     "Train one trial, from its newest checkpoint if there is one"
     every = config.save_every_minutes or (0. if config.save_every_steps else 5.)
-    trainer = make_trainer(config.replace(save_every_minutes=every), progress=False)
     at = Path(config.checkpoint_dir)
     found = newest_checkpoint(at) if at.is_dir() else None
+    trainer = make_trainer(config.replace(save_every_minutes=every), progress=False, resuming=bool(found))
     if found:
         trainer.resume(found)
         notify(f'goes on from {printable(found, 300)}, after {trainer.step:,} steps')

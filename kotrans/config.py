@@ -286,7 +286,8 @@ class BatchConfig(ConfigFields):
 
 # %% ../nbs/02_config.ipynb #382a7ea2
 class OptimizerConfig(ConfigFields):
-    "Loss and optimizer"
+    "Initial weights, loss and optimizer"
+    lexical_init:bool=False # Begin the embeddings with a lexicon that is counted in the training text (IBM Model 1)
     label_smoothing:float=0.1 # Probability given to wrong tokens (paper, section 5.4)
     optimizer:Literal['adam', 'muon']='adam' # adam, as in the paper, or muon for the matrices between layers
     grad_clip:float=1.0 # Largest norm of the gradient; 0 does not clip
@@ -438,7 +439,7 @@ PRESETS = dict(
     mini=dict(d_model=192, d_ff=768, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=8000,
               tgt_vocab_size=8000, dropout=.1, norm_first=True,
               batch_tokens=2048, num_epochs=30, max_minutes=60., warmup_steps=400, lr_factor=1.8, lr_decay='linear',
-              optimizer='muon'),
+              optimizer='muon', lexical_init=True),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000,
                tgt_vocab_size=8000,
                batch_tokens=2048, num_epochs=30, warmup_steps=1000, dropout=.2, norm_first=True, ema_decay=.999),

@@ -28,6 +28,7 @@ from .fast_linear import keep_freed_memory,use_fast_linear
 from .files import InputError,atomic_write,locked,notify,printable,write_json,write_lines
 from .formats import read_parallel
 from .fused_loss import FusedModelWithLoss
+from .lexicon import start_from_lexicon
 from .masking import padding_mask,target_mask
 from .runs import log_in_the_way,log_run
 from .schema import in_file
@@ -155,6 +156,7 @@ def as_made(
 def make_trainer(
     config:TransformerConfig, # All the numbers
     progress:bool=None, # Show bars; `None` shows them in a terminal
+    resuming:bool=False, # Whether the weights will come from a checkpoint, so that no lexicon is counted
 )->DistributedTrainer: # Ready to `train`
     "Read data and tokenizers, encode, and build the model"
     _require(config)
@@ -166,7 +168,11 @@ def make_trainer(
     broadcast_from_rank0(None, ranks)    # the others wait until it is written
     train_corpus,valid_corpus = _open(config, src, tgt, encoded)
     score_fn = validation_bleu(config, src, tgt) if config.monitor=='bleu' else None
-    return DistributedTrainer(fast_model(config, device), config, train_corpus, valid_corpus, (src, tgt), progress,
+    model = fast_model(config, device)
+    if config.lexical_init and not resuming and is_main_process():     # the trainer gives its weights to all ranks
+        start_from_lexicon(model, train_corpus.first() if config.shards else train_corpus)
+    if device.type=='cpu': keep_freed_memory()
+    return DistributedTrainer(model, config, train_corpus, valid_corpus, (src, tgt), progress,
                               score_fn, with_loss=FusedModelWithLoss)
 
 # %% ../nbs/47_pipeline.ipynb #f7615d10
@@ -174,10 +180,9 @@ def fast_model(
     config:TransformerConfig, # Sizes, and the seed of the weights
     device:torch.device, # Where it will compute
 )->torch.nn.Module: # On the CPU
-    "The model of a config on fast linear layers, in a process that keeps its memory between steps"
+    "The model of a config on fast linear layers"
     need_memory((16 if device.type=='cpu' else 4)*parameter_count(config) + 4*config.max_len*config.d_model,
                 'a model of these sizes', 'take a smaller --preset, d_model or number of layers')  # and Adam's moments
-    if device.type=='cpu': keep_freed_memory()
     torch.manual_seed(config.seed)
     model = build_model(config)
     use_fast_linear(model)
@@ -407,6 +412,7 @@ def run_config(
     if not (preset or config): _check_shards(saved, resume, fields)
     c = described if preset or config else saved.replace(**_other_folders(saved, state, resume, fields) | fields)
     c = c.replace(src_vocab_size=saved.src_vocab_size, tgt_vocab_size=saved.tgt_vocab_size)    # as they came out
+    if 'lexical_init' not in fields: c = c.replace(lexical_init=saved.lexical_init)           # it has begun
     own = state.get('own_fields', ())
     if 'config' not in [name.strip() for name in anyway.split(',')]: _refuse_change(c, saved, resume, own)
     return _with_effect(c, fields)
@@ -599,7 +605,7 @@ def _check_flags(demo, small, small_size, preset, config, resume, resume_anyway)
 def _run(config, resume, anyway, report, overwrite):
     "Train, and report"
     sets = test_sets(config) if report else {}              # read before the hours are spent, not after
-    trainer = make_trainer(config)
+    trainer = make_trainer(config, resuming=bool(resume))
     trainer.overwrite = overwrite
     if resume: trainer.resume(resume, anyway)
     first,start = trainer.step,time.monotonic()
@@ -656,7 +662,7 @@ def check_pipeline(
     """
     c = run_config(preset, config, **fields)
     _require(c, config)
-    t = make_trainer(c, progress=False)
+    t = make_trainer(c, progress=False, resuming=True)      # weights as they are drawn: guessing is what is judged
     seen = _send_through(t)
     print(t.describe())
     _show_batch(t, seen)

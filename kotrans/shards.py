@@ -298,6 +298,14 @@ def at(self:Shards,
                                      'the next ones are taken instead', file=sys.stderr)
     raise InputError(f'{self.path}: no sentence left to use in any shard')
 
+# %% ../nbs/39_shards.ipynb #39c0d002
+@patch
+def first(self:Shards)->EncodedCorpus: # What the first epoch trains on
+    "The first window that has a sentence, read by this process alone"
+    for epoch in range(2*len(self)):
+        if len(corpus := joined([self.encode(i) for i in self.window(epoch)])): return corpus
+    raise InputError(f'{self.path}: no sentence left to use in any shard')
+
 # %% ../nbs/39_shards.ipynb #39a0c007
 @patch
 def _prepare(self:Shards, numbers):

@@ -2,9 +2,8 @@
 from typing import Any
 from .encoding import EncodedCorpus
 from .fast_decoding import SearchOptions
-__all__ = ['Shortlist', 'ibm_model1', 'learn', 'learn_shortlist', 'search_shortlist']
+__all__ = ['Shortlist', 'learn', 'learn_shortlist', 'search_shortlist']
 
-def ibm_model1(corpus: EncodedCorpus, rounds: int=5, pairs: int=50000) -> tuple: ...
 class Shortlist:
     targets: Any
     common: Any
