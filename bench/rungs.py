@@ -40,6 +40,8 @@ RUNGS = {               # name → parent, config fields, patches, where it come
     'width 192':            ('muon', dict(d_model=192, d_ff=768), [], ''),
     'width 192, layers 2+2':('muon', dict(d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], ''),
     'width 192, layers 2+2, lexicon': ('width 192, layers 2+2', dict(lexical_init=True), [], 'embeddings begin as a lexicon: Brown et al. 1993'),
+    'width 192, layers 2+2, lexicon, sampled': ('width 192, layers 2+2, lexicon', dict(sampled_softmax=800), [], 'a loss that looks at some of the wrong tokens: Jean et al. 2015'),
+    'width 192, layers 2+2, lexicon, sampled, vocabularies 16,000': ('width 192, layers 2+2, lexicon, sampled', dict(src_vocab_size=16000, tgt_vocab_size=16000), [], ''),
     'width 192, batch 4,096': ('width 192', dict(batch_tokens=4096), [], ''),
     'width 192, three rounds': ('width 192', {}, ['three_rounds'], 'Muon by three polynomials in place of one five times: Amsel et al. 2025'),
     'width 128':            ('muon', dict(d_model=128, d_ff=512), [], ''),
@@ -71,9 +73,12 @@ HOURS = {               # the same for --minutes 59.5, by --only: what six minut
     'hour, width 192, subword sampling 0.3': ('hour, width 192', dict(subword_sampling_alpha=.3), [], ''),
     'hour, width 192, embeddings × 3': ('hour, width 192', {}, ['embeddings'], ''),
     'hour, width 192, R-Drop': ('hour, width 192', {}, ['rdrop'], ''),
+    'hour, mini':           (None, BASE | dict(warmup_steps=400, lr_factor=1.8, d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], 'the hour with the least loss, but Muon by three polynomials'),
+    'hour, mini, lexicon':  ('hour, mini', dict(lexical_init=True), [], 'Brown et al. 1993'),
+    'hour, mini, lexicon, sampled, vocabularies 16,000': ('hour, mini, lexicon', dict(sampled_softmax=800, src_vocab_size=16000, tgt_vocab_size=16000), [], 'Jean et al. 2015'),
 }
 TWO_CORES = {           # hours of two cores: --minutes 59.5 --threads 2; with Muon as the library has it today, by three polynomials, where all above have five rounds
-    'two cores':            (None, BASE | dict(warmup_steps=400, lr_factor=1.8, d_model=192, d_ff=768, num_encoder_layers=2, num_decoder_layers=2), [], 'the hour of one core with the least loss, but Muon by three polynomials'),
+    'two cores':            (None, HOURS['hour, mini'][1], [], 'the hour of one core with the least loss, but Muon by three polynomials'),
     'two cores, lexicon':   ('two cores', dict(lexical_init=True), [], 'embeddings begin as a lexicon: Brown et al. 1993'),
     'two cores, layers 3+3': ('two cores', dict(num_encoder_layers=3, num_decoder_layers=3), [], ''),
     'two cores, dropout 0.2': ('two cores', dict(dropout=.2), [], ''),

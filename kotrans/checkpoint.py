@@ -204,7 +204,7 @@ def _id_of_config(state):
     values,tokenizers = state.get('config'),state.get('tokenizers')
     try: values = TransformerConfig.from_saved(values).to_dict()
     except (InputError, TypeError, AttributeError): pass
-    left_out = {*MAY_CHANGE, 'lexical_init'}            # which is younger than ids
+    left_out = {*MAY_CHANGE, 'lexical_init', 'sampled_softmax'}            # which are younger than ids
     plain = lambda k,v: k not in left_out and isinstance(v, (bool, int, float, str))
     config = {k: v for k,v in values.items() if plain(k, v)} if isinstance(values, dict) else {}
     models = [t[:2**20] for t in tokenizers if isinstance(t, torch.Tensor)] if isinstance(tokenizers, list) else []

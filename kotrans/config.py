@@ -50,7 +50,8 @@ RANGES = { # Name → which numbers it may be
     'subword_sampling_alpha': _SHARE,
     # batches, loss, optimizer
     'max_len': Range(2, 100_000), 'batch_size': Range(1, 10**6), **_counts('shards_per_epoch accumulation_steps', 1),
-    'batch_tokens': Range(0, 10**9), 'label_smoothing': _BELOW_ONE, 'grad_clip': Range(0, 10**9),
+    'batch_tokens': Range(0, 10**9), 'label_smoothing': _BELOW_ONE, 'sampled_softmax': Range(0, 10**6),
+    'grad_clip': Range(0, 10**9),
     'adam_beta1': _BELOW_ONE, 'adam_beta2': _BELOW_ONE, 'adam_eps': Range(1e-20, 1), 'weight_decay': Range(0, 10),
     'ema_decay': _BELOW_ONE, 'warmup_steps': Range(1, 10**9), 'lr_factor': Range(above=0, most=1000),
     # length of training, checkpoints
@@ -289,6 +290,7 @@ class OptimizerConfig(ConfigFields):
     "Initial weights, loss and optimizer"
     lexical_init:bool=False # Begin the embeddings with a lexicon that is counted in the training text (IBM Model 1)
     label_smoothing:float=0.1 # Probability given to wrong tokens (paper, section 5.4)
+    sampled_softmax:int=0 # Tokens that training looks at beside those of a batch, drawn at random; 0 looks at all
     optimizer:Literal['adam', 'muon']='adam' # adam, as in the paper, or muon for the matrices between layers
     grad_clip:float=1.0 # Largest norm of the gradient; 0 does not clip
     adam_beta1:float=0.9 # Adam's decay of the mean (paper, section 5.3)
@@ -320,7 +322,7 @@ class RunConfig(ConfigFields):
 # %% ../nbs/02_config.ipynb #02c0a017
 class MachineConfig(ConfigFields):
     "Seed and device"
-    seed:int=42 # Seed of initial weights, order of sentences and dropout
+    seed:int=42 # Seed of initial weights, order of sentences, dropout and all else that is drawn
     device:str='auto' # cpu, cuda, or auto for the fastest there is
 
 # %% ../nbs/02_config.ipynb #7d636ffc
@@ -436,10 +438,10 @@ PRESETS = dict(
               tgt_vocab_size=3000, dropout=.05, norm_first=True,
               batch_tokens=1024, num_epochs=40, max_minutes=9.5, warmup_steps=400, lr_factor=1.8, lr_decay='linear',
               optimizer='muon'),
-    mini=dict(d_model=192, d_ff=768, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=8000,
-              tgt_vocab_size=8000, dropout=.1, norm_first=True,
+    mini=dict(d_model=192, d_ff=768, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, src_vocab_size=16000,
+              tgt_vocab_size=16000, dropout=.1, norm_first=True,
               batch_tokens=2048, num_epochs=30, max_minutes=60., warmup_steps=400, lr_factor=1.8, lr_decay='linear',
-              optimizer='muon', lexical_init=True),
+              optimizer='muon', lexical_init=True, sampled_softmax=800),
     small=dict(d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=3, num_decoder_layers=3, src_vocab_size=8000,
                tgt_vocab_size=8000,
                batch_tokens=2048, num_epochs=30, warmup_steps=1000, dropout=.2, norm_first=True, ema_decay=.999),

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import nn,Tensor
 from .fast_linear import FastLinear,product,product_of_columns
+from .files import InputError
 from .label_smoothing import LabelSmoothingLoss,LossSums,entropy
 from .masking import padding_mask,target_mask
 from .checkpoint import MODELS
@@ -23,39 +24,42 @@ def _chunk_logits(hidden, weight, vocab, dtype):
     return z
 
 # %% ../nbs/37_fused_loss.ipynb #64b37356
-def _chunk_loss(z, target, vocab, gold, other, pad, recompute): # `recompute(rows)` gives logits again
+def _chunk_loss(z, target, vocab, gold, other, pad, stands, recompute): # `recompute(rows)` gives logits again
     "Sums of smoothed loss and of `-log p_gold`, and the softmax, written over the logits `z`"
     z_gold = z.gather(1, target[:,None])[:,0]                              # [rows]
-    z_rest = z[:,:vocab].sum(1)-z[:,pad]-z_gold                            # [rows], all but gold and padding
+    z_all  = z[:,:vocab] if stands is None else z[:,:vocab]*stands
+    z_rest = z_all.sum(1)-z[:,pad]-z_gold                                  # [rows], all but gold and padding
+    if stands is not None: z[:,:vocab] += stands.log()
     p      = torch.softmax(z, -1, out=z)                                   # in the same memory
     p_gold = p.gather(1, target[:,None])[:,0]
     log_z  = z_gold-p_gold.log()
     lost   = p_gold<torch.finfo(p.dtype).tiny
     if lost.any(): log_z[lost] = recompute(lost).logsumexp(1)
     nll = log_z-z_gold
-    return (gold*nll + other*(log_z*(vocab-2)-z_rest)).sum(), nll.sum(), p
+    return (gold*nll + (1-gold)*log_z - other*z_rest).sum(), nll.sum(), p
 
 # %% ../nbs/37_fused_loss.ipynb #d4bd2922
-def _subtract_target_(p, target, gold, other, pad):
+def _subtract_target_(p, target, gold, other, pad, stands=None):
     "Subtract the target distribution from `p` `[n, vocab]`, in place"
-    p.sub_(other)                                                          # as if q were flat
+    p.sub_(other if stands is None else other*stands)                      # as if q were flat
     p[:,pad] += other                                                      # q of the padding token is zero
     return p.scatter_add_(1, target[:,None], p.new_full((len(p),1), other-gold))
 
 # %% ../nbs/37_fused_loss.ipynb #eeedb97f
-def _through_chunks(hidden, weight, target, vocab, gold, other, pad, rows, learn):
+def _through_chunks(hidden, weight, target, vocab, gold, other, pad, stands, rows, learn):
     "Sums of both losses and, to `learn`, the gradients of `hidden` and `weight`, with `rows` positions at a time"
     dtype = torch.float32 if hidden.itemsize<4 else hidden.dtype
     loss,nll = hidden.new_zeros(2, dtype=dtype)
+    if stands is not None: stands = stands.to(dtype)
     if learn: g_hidden,g_weight = torch.empty_like(hidden),torch.zeros_like(weight, dtype=dtype)
     for i in range(0, len(hidden), rows):
         h,t = hidden[i:i+rows],target[i:i+rows]
         z = _chunk_logits(h, weight, vocab, dtype)
-        again = lambda lost: product(h[lost], weight[:vocab]).to(dtype)
-        chunk_loss,chunk_nll,p = _chunk_loss(z, t, vocab, gold, other, pad, again)
+        again = lambda lost: product(h[lost], weight[:vocab]).to(dtype) + (0 if stands is None else stands.log())
+        chunk_loss,chunk_nll,p = _chunk_loss(z, t, vocab, gold, other, pad, stands, again)
         loss += chunk_loss; nll += chunk_nll
         if not learn: continue
-        _subtract_target_(p[:,:vocab], t, gold, other, pad)            # padded columns have a gradient of 0 already
+        _subtract_target_(p[:,:vocab], t, gold, other, pad, stands)    # padded columns have a gradient of 0 already
         p = p.to(weight.dtype)
         g_hidden[i:i+rows] = product(p, weight.t())
         g_weight += product_of_columns(p, h)
@@ -69,16 +73,17 @@ class FusedLinearCrossEntropy(torch.autograd.Function):
         ctx, # Keeps the gradients for `backward`
         hidden:Tensor, # Hidden states of the real positions `[n, d_model]`
         weight:Tensor, # The output layer's matrix `[columns, d_model]`; rows from `vocab` on are padding
-        target:Tensor, # Gold ids `[n]`
-        vocab:int, # Entries in the vocabulary
+        target:Tensor, # Gold tokens, as rows of `weight` `[n]`
+        vocab:int, # Rows of the matrix that are tokens
         gold:float, # Target probability of the gold token
         other:float, # Target probability of each other token but padding
-        pad:int, # Id of the padding token
+        pad:int, # The padding token, as a row of `weight`
+        stands:Tensor, # Tokens that each row stands for `[vocab]`; `None`: one each
         rows:int, # Positions whose logits exist at the same time
         learn:bool, # Whether to compute gradients, too
     )->tuple: # Scalars, float32 at least: cross-entropy with the smoothed target, and `-log p_gold`
         "Sums of both losses over `n` positions, `rows` at a time; gradients are computed in the same pass"
-        loss,nll,*gradients = _through_chunks(hidden, weight, target, vocab, gold, other, pad, rows, learn)
+        loss,nll,*gradients = _through_chunks(hidden, weight, target, vocab, gold, other, pad, stands, rows, learn)
         if learn: ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -88,10 +93,21 @@ class FusedLinearCrossEntropy(torch.autograd.Function):
         ctx, # Holds the gradients that `forward` computed
         grad:Tensor, # Gradient of the smoothed loss, a scalar
         _, # Gradient of `-log p_gold`, which is not differentiable
-    )->tuple: # Gradients of `hidden` and `weight`; `None` for the other seven arguments
+    )->tuple: # Gradients of `hidden` and `weight`; `None` for the other eight arguments
         "Multiply the gradients from `forward` by that of the loss"
         g_hidden,g_weight = ctx.saved_tensors
-        return g_hidden*grad, g_weight*grad, *[None]*7
+        return g_hidden*grad, g_weight*grad, *[None]*8
+
+# %% ../nbs/37_fused_loss.ipynb #37b10002
+def _some_rows(weight, target, pad, m):
+    "Rows of the matrix for `target`, padding and `m` others; both as places among them; what each row stands for"
+    stands = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
+    stands[target] = stands[pad] = 1
+    others = (stands==0).nonzero()[:,0]
+    drawn = others[torch.randperm(len(others), device=weight.device)[:m]]
+    stands[drawn] = len(others)/max(1, len(drawn))
+    ids,place = stands.nonzero()[:,0],(stands>0).cumsum(0)-1
+    return weight[ids], place[target], int(place[pad]), stands[ids]
 
 # %% ../nbs/37_fused_loss.ipynb #50da18a9
 def from_hidden(
@@ -101,26 +117,33 @@ def from_hidden(
     target:Tensor, # Gold ids `[...]`
     rows:int=1024, # Positions whose logits exist at the same time
     multiple:int=None, # Columns of the logits come in multiples of it; `None` is 8 on CUDA, and 1 elsewhere
+    sampled:int=0, # Tokens looked at beside those of `target` and padding, drawn at random; 0 looks at all
 )->LossSums: # Sums over the tokens that are not padding
-    "Compute `criterion(hidden @ weight.T, target)`, holding the logits of at most `rows` positions at once"
+    "Compute, or estimate if `sampled`, `criterion(hidden @ weight.T, target)`, with logits of `rows` positions at once"
+    whole,pad,stands = len(weight),criterion.pad,None
+    real = (target!=pad).reshape(-1).nonzero()[:,0]
+    h,t = hidden.reshape(-1, hidden.size(-1)).index_select(0, real),target.reshape(-1)[real]
+    if sampled: weight,t,pad,stands = _some_rows(weight, t, pad, sampled)
     vocab = len(weight)
     missing = -vocab % (multiple or (8 if weight.is_cuda else 1))
     if missing: weight = nn.functional.pad(weight, (0, 0, 0, missing))
-    real = (target!=criterion.pad).reshape(-1).nonzero()[:,0]
-    h,t = hidden.reshape(-1, hidden.size(-1)).index_select(0, real),target.reshape(-1)[real]
-    settings = vocab, *criterion.target_probs(vocab), criterion.pad, rows, torch.is_grad_enabled()
+    settings = vocab, *criterion.target_probs(whole), pad, stands, rows, torch.is_grad_enabled()
     loss,nll = FusedLinearCrossEntropy.apply(h, weight, t, *settings)
-    return LossSums(loss - entropy(criterion.smoothing, vocab)*len(t), nll, torch.tensor(len(t)))
+    return LossSums(loss - entropy(criterion.smoothing, whole)*len(t), nll, torch.tensor(len(t)))
 
 # %% ../nbs/37_fused_loss.ipynb #1ed7a7a8
 class FusedModelWithLoss(ModelWithLoss):
-    "`ModelWithLoss` that fuses output layer and loss; models or losses of other classes are computed unfused"
+    "`ModelWithLoss` that fuses output layer and loss; others go unfused, or are refused if `sampled`"
     def __init__(self,
         model, # `forward(src, tgt, src_mask, tgt_mask)` -> logits `[batch, tgt_len, vocab]`
         criterion:nn.Module, # `forward(logits, target)` -> `LossSums`
+        sampled:int=0, # Tokens that training looks at beside those of a batch, as in `from_hidden`; 0 looks at all
     ):
         super().__init__(model, criterion)
-        self.fused = _can_fuse(model, criterion)
+        self.fused,self.sampled = _can_fuse(model, criterion),sampled
+        if sampled and not self.fused:
+            raise InputError('sampled_softmax needs the loss of kotrans, and a model whose logits are its hidden '
+                             'states times a matrix (no bias, hook or decode of its own); use 0')
 
     def forward(self,
         src:Tensor, # Source ids `[batch, src_len]`
@@ -131,7 +154,8 @@ class FusedModelWithLoss(ModelWithLoss):
         given,wanted = tgt[:, :-1],tgt[:, 1:]
         masks = padding_mask(src),target_mask(given)
         hidden = self.model.hidden_states(given, self.model.encode(src, masks[0]), *masks)
-        return from_hidden(self.criterion, hidden, self.model.output_proj.weight, wanted)
+        sampled = self.sampled if self.model.training else 0
+        return from_hidden(self.criterion, hidden, self.model.output_proj.weight, wanted, sampled=sampled)
 
 # %% ../nbs/37_fused_loss.ipynb #2cbb91ea
 def _can_fuse(model, criterion):

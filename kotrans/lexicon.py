@@ -65,7 +65,7 @@ def ibm_model1(
     rounds:int=5, # Rounds of estimation
     pairs:int=50_000, # Most sentence pairs to learn from, evenly taken from all
     null:bool=True, # Whether a target token may come from no source token
-)->tuple: # Source and target tokens, t(target|source), expected counts `[n]`; log-probability of the corpus by round
+)->tuple: # Source and target tokens, t(target|source), expected counts `[n]`; log-probability before each round
     "Learn which target tokens come from which source tokens (Brown et al. 1993, Model 1)"
     rows = _rows(corpus, pairs, null)
     if len(rows)==0: raise InputError('no sentence pairs to learn from which words go together')

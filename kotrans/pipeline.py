@@ -11,6 +11,7 @@ __all__ = ['SMALL', 'missing', 'prepare_text', 'prepare', 'read_split', 'as_made
 import glob,hashlib,io,json,math,os,platform,random,shlex,shutil,sys,time
 from contextlib import nullcontext,redirect_stdout
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -173,7 +174,7 @@ def make_trainer(
         start_from_lexicon(model, train_corpus.first() if config.shards else train_corpus)
     if device.type=='cpu': keep_freed_memory()
     return DistributedTrainer(model, config, train_corpus, valid_corpus, (src, tgt), progress,
-                              score_fn, with_loss=FusedModelWithLoss)
+                              score_fn, with_loss=partial(FusedModelWithLoss, sampled=config.sampled_softmax))
 
 # %% ../nbs/47_pipeline.ipynb #f7615d10
 def fast_model(

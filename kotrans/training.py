@@ -103,7 +103,7 @@ class Trainer:
         tokenizers:tuple=(), # Source and target `Tokenizer`, stored with the model
         progress:bool=None, # Whether to show a progress bar; `None` shows one in a terminal or notebook
         score_fn=None, # Function of the model that gives BLEU (0 to 100) on the validation set
-        with_loss=ModelWithLoss, # Class that joins model and loss in one module
+        with_loss=ModelWithLoss, # What joins model and loss in one module: a class, or a function of both
     ):
         self.config,self.tokenizers,self.score_fn = config,tuple(tokenizers),score_fn
         check_model(model, config, self.tokenizers)
@@ -113,6 +113,7 @@ class Trainer:
         self.model = model.to(self.device)
         self.criterion = LabelSmoothingLoss(config.label_smoothing)
         self.loss_module = with_loss(self.model, self.criterion)
+        _check_sampling(self.loss_module, config)
         self.learner = self.wrap(self.loss_module)
         self.optimizer = make_optimizer(self.model, config, self.device)
         self.make_loaders(train_corpus, valid_corpus)
@@ -157,6 +158,14 @@ def _no_attention_plans(device):
     "On a GPU, compute attention without cuDNN, which makes a plan for each new shape"
     enable = getattr(torch.backends.cuda, 'enable_cudnn_sdp', None)         # not in each version of PyTorch
     if device.type=='cuda' and enable: enable(False)
+
+# %% ../nbs/31_training.ipynb #31d0c002
+def _check_sampling(loss_module, config):
+    "Raise an `InputError` if a config asks for another `sampled_softmax` than the trainer's loss has"
+    wanted,there = config.sampled_softmax,getattr(loss_module, 'sampled', 0)
+    if wanted!=there:
+        raise InputError(f'sampled_softmax={wanted}: the loss of this trainer has {there}; make it by make_trainer, '
+                         f'or give it with_loss=partial(FusedModelWithLoss, sampled={wanted})')
 
 # %% ../nbs/31_training.ipynb #f41957c4
 @patch
