@@ -663,7 +663,7 @@ def check_pipeline(
     """
     c = run_config(preset, config, **fields)
     _require(c, config)
-    t = make_trainer(c, progress=False, resuming=True)      # weights as they are drawn: guessing is what is judged
+    t = make_trainer(c.replace(lexical_init=False), progress=False)      # guessing is what is judged
     seen = _send_through(t)
     print(t.describe())
     _show_batch(t, seen)
